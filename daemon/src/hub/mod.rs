@@ -1,0 +1,10 @@
+//! Route, project, deliver: from a batch of events to the mailboxes of those who may see them.
+//!
+//! Pure apart from its locks, which are never held across an await: no I/O, no clock, no SQL, no
+//! transport.
+
+pub mod audience;
+
+pub mod project;
+
+pub mod mailbox;

@@ -1,0 +1,84 @@
+//! The contract between routing and GraphQL: what a subscription asks for, and how an event
+//! becomes its result.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::event::{Event, Members, Operation};
+
+/// What a subscription listens to: one hash look-up of the router.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// Row events of the attached table with this type name and operation.
+    Row(Box<str>, Operation),
+    /// Every event of a channel.
+    Channel(Box<str>),
+    /// The events of one type on a channel.
+    ChannelType(Box<str>, Box<str>),
+}
+
+/// `field = value`, where the field is a member of the event's payload.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Constraint {
+    /// Name of the payload's member.
+    pub field: Box<str>,
+    /// The value in normal form, see [`normal_form`].
+    pub value: Box<str>,
+}
+
+/// A compiled subscription, ready for the router. The audience is not part of it: the hub adds it
+/// from the connection's identity.
+#[derive(Debug, Clone)]
+pub struct Interest {
+    /// Where to listen; at least one, no duplicates.
+    pub topics: Vec<Topic>,
+    /// Equality constraints, sorted by field, no field twice. A TRUNCATE passes them all.
+    pub constraints: Vec<Constraint>,
+    /// Makes the result. Subscriptions whose results are the same bytes for every event must
+    /// share one `Arc`: the hub encodes once per distinct pointer.
+    pub projection: Arc<dyn Projection>,
+}
+
+/// Turns an event into the bytes of a GraphQL result. Pure: the same event gives the same bytes.
+pub trait Projection: Debug + Send + Sync {
+    /// The execution result as a JSON object on one line *without its closing brace*, so that a
+    /// frame can append `,"extensions":{…}}` or `}` without copying the result.
+    fn project(&self, event: &ParsedEvent<'_>) -> Bytes;
+}
+
+/// An event with its payloads split into members, once for all who look at it.
+#[derive(Debug)]
+pub struct ParsedEvent<'a> {
+    /// The event itself.
+    pub event: &'a Event,
+    /// Members of the payload.
+    pub record: Members<'a>,
+    /// Members of the old payload; none if there is no old payload.
+    pub old: Option<Members<'a>>,
+}
+
+impl<'a> ParsedEvent<'a> {
+    /// Splits the payloads of an event.
+    pub fn new(event: &'a Event) -> Self {
+        Self {
+            event,
+            record: Members::parse(&event.payload),
+            old: event.old_payload.as_deref().map(Members::parse),
+        }
+    }
+}
+
+/// The form in which a JSON scalar's text is compared: a string without its quotes and escapes, a
+/// number or boolean as it stands. `null`, arrays and objects have none: they equal nothing.
+///
+/// A string and a number of the same characters compare equal: a BigInt is a string in GraphQL and
+/// a number in the payload.
+pub fn normal_form(json: &str) -> Option<std::borrow::Cow<'_, str>> {
+    match json.as_bytes().first()? {
+        b'"' => serde_json::from_str::<std::borrow::Cow<'_, str>>(json).ok(),
+        b'[' | b'{' | b'n' => None,
+        _ => Some(json.into()),
+    }
+}

@@ -1,0 +1,67 @@
+//! What the database says about its attached tables: the input of the derived GraphQL schema.
+
+use crate::event::Operation;
+
+/// Every attached table, as of one moment.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Catalog {
+    /// The attached tables, ordered by type name.
+    pub tables: Vec<AttachedTable>,
+}
+
+/// A table that `attach_trigger` registered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttachedTable {
+    /// Schema-qualified name, quoted as PostgreSQL quotes it. For messages and descriptions.
+    pub table: String,
+    /// GraphQL type name.
+    pub type_name: String,
+    /// Channel of its events.
+    pub channel: String,
+    /// Comment on the table.
+    pub comment: Option<String>,
+    /// Operations that are captured.
+    pub operations: Vec<Operation>,
+    /// Whether an UPDATE keeps the record before it.
+    pub include_old: bool,
+    /// The captured columns, in the table's order.
+    pub columns: Vec<Column>,
+}
+
+/// A captured column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// Column name, unquoted; it is also the member's name in the payload.
+    pub name: String,
+    /// Comment on the column.
+    pub comment: Option<String>,
+    /// Whether the column, or the domain it has as type, is NOT NULL.
+    pub not_null: bool,
+    /// Whether the column belongs to the primary key.
+    pub primary_key: bool,
+    /// Its type.
+    pub column_type: ColumnType,
+}
+
+/// A column's type; domains stand as the type that they are based on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnType {
+    /// A base type by its `pg_type.typname`, for example `int8`. Ranges and unknown types too.
+    Base(String),
+    /// An enum with its labels in order.
+    Enum {
+        /// Name of the enum type.
+        name: String,
+        /// Its labels, in their order.
+        labels: Vec<String>,
+    },
+    /// An array, of any number of dimensions, with its element type.
+    Array(Box<ColumnType>),
+    /// A composite type with its attributes.
+    Composite {
+        /// Name of the composite type.
+        name: String,
+        /// Its attributes, in order.
+        attributes: Vec<(String, ColumnType)>,
+    },
+}

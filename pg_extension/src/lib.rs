@@ -1,0 +1,2 @@
+//! The `tidings` PostgreSQL extension.
+::pgrx::pg_module_magic!();
