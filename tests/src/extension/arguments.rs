@@ -125,14 +125,20 @@ async fn names_are_derived_from_the_table() {
 async fn the_key_is_always_among_the_columns() {
     let (_database, session) = prepared().await;
     session.run("select attach_trigger('t', columns => '{total,total}')").await;
-    assert_eq!(session.line("select columns from tidings.attachments where type_name = 'T'").await, "{id,total}");
+    assert_eq!(
+        session.line("select columns from tidings.attachments where type_name = 'T'").await,
+        "{id,total}"
+    );
 }
 
 #[tokio::test]
 async fn a_column_called_new_must_be_told_from_the_record() {
     let (_database, session) = prepared().await;
     session.run("create table public.odd (id int, new text)").await;
-    session.refused("select attach_trigger('odd', condition => 'new is not null')").await.assert_names("condition");
+    session
+        .refused("select attach_trigger('odd', condition => 'new is not null')")
+        .await
+        .assert_names("condition");
     session
         .run("select attach_trigger('odd', operations => '{INSERT}', condition => 'new.new is not null'); insert into odd values (1, 'x'), (2, null)")
         .await;

@@ -31,7 +31,9 @@ async fn insert_update_and_delete_of_several_rows() {
             r#"DELETE {"id":2,"name":"b!"}"#,
         ]
     );
-    let described = session.lines("select distinct concat_ws('|', channel, type_name, audience) from tidings.events").await;
+    let described = session
+        .lines("select distinct concat_ws('|', channel, type_name, audience) from tidings.events")
+        .await;
     assert_eq!(described, ["public.items|Items|open"]);
 }
 
@@ -40,7 +42,9 @@ async fn copy_merge_and_on_conflict() {
     let (_database, session) = attached(ITEMS, "'items'").await;
     let copy = session.copy_in::<_, &[u8]>("copy items from stdin").await.expect("copy should start");
     let mut copy = std::pin::pin!(copy);
-    futures_util::SinkExt::send(&mut copy, b"1\tcopied\n2\t\\N\n".as_slice()).await.expect("copy should take rows");
+    futures_util::SinkExt::send(&mut copy, b"1\tcopied\n2\t\\N\n".as_slice())
+        .await
+        .expect("copy should take rows");
     copy.finish().await.expect("copy should end");
     session
         .run(
@@ -108,11 +112,17 @@ async fn only_the_listed_columns_and_the_key_are_published() {
     )
     .await;
     session.run("insert into people values ('s1', 1, 'ada', 36); update people set secret = 's2', age = 37, name = 'Ada'").await;
-    assert_eq!(session.events().await, [r#"INSERT {"id":1,"name":"ada"}"#, r#"UPDATE {"id":1,"name":"Ada"}"#]);
+    assert_eq!(
+        session.events().await,
+        [r#"INSERT {"id":1,"name":"ada"}"#, r#"UPDATE {"id":1,"name":"Ada"}"#]
+    );
     let everything = session.line("select string_agg(e::text, '') from tidings.events e").await;
     assert!(!everything.contains("s1") && !everything.contains("s2"), "{everything}");
     // Not even the name of a column that is not published.
-    assert_eq!(session.line("select changed_columns from tidings.events order by id desc limit 1").await, "{name}");
+    assert_eq!(
+        session.line("select changed_columns from tidings.events order by id desc limit 1").await,
+        "{name}"
+    );
 }
 
 #[tokio::test]
@@ -134,7 +144,9 @@ async fn when_changed_ignores_other_updates_and_updates_without_a_change() {
         )
         .await;
     assert_eq!(
-        session.lines("select concat_ws(' ', event_type, changed_columns) from tidings.events order by id").await,
+        session
+            .lines("select concat_ws(' ', event_type, changed_columns) from tidings.events order by id")
+            .await,
         ["INSERT", "UPDATE {status}", "UPDATE {doc}", "UPDATE {status}"]
     );
 }
@@ -171,7 +183,9 @@ async fn a_condition_decides_with_bare_new_and_old_names() {
         )
         .await;
     assert_eq!(
-        session.lines("select concat_ws(' ', event_type, payload ->> 'total') from tidings.events order by id").await,
+        session
+            .lines("select concat_ws(' ', event_type, payload ->> 'total') from tidings.events order by id")
+            .await,
         ["INSERT 500", "DELETE 500"]
     );
 }
@@ -233,9 +247,14 @@ async fn quoted_and_mixed_case_names() {
         r#"'"My Schema"."Odd ""Table"" it''s"', type_name => 'Odd', tenant_column => 'new', operations => '{INSERT,UPDATE}', condition => '"select" > 0 and new.new is not null'"#,
     )
     .await;
-    session.run(r#"insert into "My Schema"."Odd ""Table"" it's" values (1, 'acme', E'x', 7), (2, null, 'y', 8)"#).await;
+    session
+        .run(r#"insert into "My Schema"."Odd ""Table"" it's" values (1, 'acme', E'x', 7), (2, null, 'y', 8)"#)
+        .await;
     let stored = session.line("select concat_ws('|', channel, tenant_id, payload) from tidings.events").await;
-    assert_eq!(stored, r#"My Schema.Odd "Table" it's|acme|{"Id":1,"new":"acme","a \"q\" \\ b":"x","select":7}"#);
+    assert_eq!(
+        stored,
+        r#"My Schema.Odd "Table" it's|acme|{"Id":1,"new":"acme","a \"q\" \\ b":"x","select":7}"#
+    );
 }
 
 #[tokio::test]
@@ -253,7 +272,10 @@ async fn savepoints_and_failures_leave_no_event() {
     session
         .run("do $$ begin insert into items values (6, 'gone'); raise exception 'x'; exception when others then null; end $$")
         .await;
-    assert_eq!(session.events().await, [r#"INSERT {"id":1,"name":"kept"}"#, r#"INSERT {"id":3,"name":"kept"}"#]);
+    assert_eq!(
+        session.events().await,
+        [r#"INSERT {"id":1,"name":"kept"}"#, r#"INSERT {"id":3,"name":"kept"}"#]
+    );
 }
 
 #[tokio::test]
@@ -312,11 +334,17 @@ async fn tenants_of_any_scalar_type_are_texts_and_unusable_ones_reach_nobody() {
             ))
             .await;
         let tenant = session
-            .line(&format!("select tenant_id from tidings.events where audience = 'tenant' and type_name = 'T{number}'"))
+            .line(&format!(
+                "select tenant_id from tidings.events where audience = 'tenant' and type_name = 'T{number}'"
+            ))
             .await;
         assert_eq!(tenant, *expected, "a tenant of type {kind}");
     }
-    session.run("truncate tidings.events; update t3 set tenant = null; insert into t3 values (2, repeat('x', 9))").await;
+    session
+        .run(
+            "truncate tidings.events; update t3 set tenant = null; insert into t3 values (2, repeat('x', 9))",
+        )
+        .await;
     session
         .run("alter table t3 alter tenant type text; truncate tidings.events; insert into t3 values (3, repeat('x', 300))")
         .await;
@@ -365,7 +393,9 @@ async fn a_replica_session_is_captured_only_with_always() {
     session
         .run("set session_replication_role = origin; select attach_trigger('items', always => true)")
         .await;
-    session.run("set session_replication_role = replica; insert into items values (2, 'b'); truncate items").await;
+    session
+        .run("set session_replication_role = replica; insert into items values (2, 'b'); truncate items")
+        .await;
     assert_eq!(session.events().await, [r#"INSERT {"id":2,"name":"b"}"#, "TRUNCATE {}"]);
 }
 
@@ -379,10 +409,18 @@ async fn a_trigger_without_registration_does_not_fail_the_writer() {
 
 #[tokio::test]
 async fn reattaching_replaces_everything() {
-    let (_database, session) = attached(ITEMS, "'items', condition => 'id > 5', channel => 'one', always => true").await;
-    session.run("select attach_trigger('items', channel => 'two', operations => '{insert}', type_name => 'Item')").await;
+    let (_database, session) =
+        attached(ITEMS, "'items', condition => 'id > 5', channel => 'one', always => true").await;
+    session
+        .run(
+            "select attach_trigger('items', channel => 'two', operations => '{insert}', type_name => 'Item')",
+        )
+        .await;
     session.run("insert into items values (1, 'a'); update items set name = 'b'; truncate items").await;
-    assert_eq!(session.lines("select channel || type_name || event_type from tidings.events").await, ["twoItemINSERT"]);
+    assert_eq!(
+        session.lines("select channel || type_name || event_type from tidings.events").await,
+        ["twoItemINSERT"]
+    );
     assert_eq!(session.line("select count(*) from pg_trigger where tgname like '!tidings%'").await, "1");
     assert_eq!(session.line("select tgenabled from pg_trigger where tgname like '!tidings%'").await, "O");
     assert_eq!(session.line("select count(*) from tidings.attachments").await, "1");
@@ -391,7 +429,9 @@ async fn reattaching_replaces_everything() {
 #[tokio::test]
 async fn detaching_ends_the_capture() {
     let (_database, session) = attached(ITEMS, "'items'").await;
-    session.run("insert into items values (1, 'a'); select detach_trigger('items'); update items set name = 'b'").await;
+    session
+        .run("insert into items values (1, 'a'); select detach_trigger('items'); update items set name = 'b'")
+        .await;
     assert_eq!(session.events().await.len(), 1);
     assert_eq!(session.line("select count(*) from pg_trigger where tgname like '!tidings%'").await, "0");
     assert_eq!(session.line("select count(*) from tidings.attachments").await, "0");

@@ -6,7 +6,9 @@ use tokio::process::Command;
 async fn output(program: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command.args(arguments).kill_on_drop(true);
-    let done = within(program, command.output()).await.unwrap_or_else(|error| panic!("{program} should run: {error}"));
+    let done = within(program, command.output())
+        .await
+        .unwrap_or_else(|error| panic!("{program} should run: {error}"));
     assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).expect("a dump is text")
 }
@@ -17,7 +19,11 @@ async fn copy(from: &Database, to: &Database, options: &[&str]) {
     let file = std::env::temp_dir().join(format!("tidings-dump-{}-{:p}.sql", std::process::id(), to));
     std::fs::write(&file, dump).expect("the dump should be written");
     let target = to.conninfo();
-    output("psql", &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", &target, "-f", &file.to_string_lossy()]).await;
+    output(
+        "psql",
+        &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", &target, "-f", &file.to_string_lossy()],
+    )
+    .await;
     std::fs::remove_file(&file).expect("the dump should be removed");
 }
 
@@ -44,7 +50,8 @@ async fn attachments_are_kept_and_events_are_not() {
 
     let copied = restored.connect().await;
     assert!(copied.events().await.is_empty());
-    let registered = "select string_agg(to_jsonb(a)::text, ' ' order by type_name) from tidings.attachments a";
+    let registered =
+        "select string_agg(to_jsonb(a)::text, ' ' order by type_name) from tidings.attachments a";
     assert_eq!(copied.line(registered).await, session.line(registered).await);
     assert_eq!(copied.line("select sdl from tidings.definitions").await, "scalar X");
     assert_ne!(
@@ -60,7 +67,9 @@ async fn attachments_are_kept_and_events_are_not() {
         .await;
     copied.run("truncate shop.p1").await;
     assert_eq!(
-        copied.lines("select concat_ws(' ', event_type, tenant_id, payload) from tidings.events order by id").await,
+        copied
+            .lines("select concat_ws(' ', event_type, tenant_id, payload) from tidings.events order by id")
+            .await,
         [
             r#"INSERT acme {"id":2,"tenant":"acme","total":5}"#,
             r#"INSERT b {"id":2}"#,

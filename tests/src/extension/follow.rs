@@ -30,7 +30,9 @@ async fn renames_of_table_schema_and_columns() {
         )
         .await;
     assert_eq!(session.line(LAST).await, r#"shop.t|INSERT|acme|ada|{"key":1,"it's \\ total":5}"#);
-    session.run(r#"update store.tt set secret = 'y'; update store.tt set "it's \ total" = 6 where key = 1"#).await;
+    session
+        .run(r#"update store.tt set secret = 'y'; update store.tt set "it's \ total" = 6 where key = 1"#)
+        .await;
     assert_eq!(
         session.line(LAST).await,
         r#"shop.t|UPDATE|acme|ada|{"key":1,"it's \\ total":6}|{"it's \\ total"}"#
@@ -41,7 +43,10 @@ async fn renames_of_table_schema_and_columns() {
         .await;
     assert_eq!(registered, r#"store.tt|The Tenant|o|{key,"it's \\ total"}|{"it's \\ total"}"#);
     // Still replaced, enabled and removed as a whole.
-    assert_eq!(session.lines("select distinct tgenabled from pg_trigger where tgname like '!tidings%'").await, ["A"]);
+    assert_eq!(
+        session.lines("select distinct tgenabled from pg_trigger where tgname like '!tidings%'").await,
+        ["A"]
+    );
     session.run("select detach_trigger('store.tt')").await;
     assert_eq!(session.line("select count(*) from pg_trigger where tgname like '!tidings%'").await, "0");
 }
@@ -82,7 +87,10 @@ async fn a_dropped_tenant_column_fails_closed_with_a_warning() {
     session.notices().await;
     session.run("alter table shop.t drop column tenant").await;
     let notices = session.notices().await;
-    assert!(notices.iter().any(|notice| notice.contains("\"tenant\"") && notice.starts_with("WARNING")), "{notices:?}");
+    assert!(
+        notices.iter().any(|notice| notice.contains("\"tenant\"") && notice.starts_with("WARNING")),
+        "{notices:?}"
+    );
     session.run("insert into shop.t values (1, 'ada', 5, 'x')").await;
     let event = session
         .line("select concat_ws('|', audience, coalesce(tenant_id, 'nobody'), user_id) from tidings.events")
@@ -93,7 +101,9 @@ async fn a_dropped_tenant_column_fails_closed_with_a_warning() {
 #[tokio::test]
 async fn dropped_listed_columns_leave_the_list() {
     let (_database, session) = attached().await;
-    session.run("select attach_trigger('shop.t', columns => '{id,secret,total}', when_changed => '{secret}')").await;
+    session
+        .run("select attach_trigger('shop.t', columns => '{id,secret,total}', when_changed => '{secret}')")
+        .await;
     session.run("alter table shop.t drop column secret").await;
     assert_eq!(session.line("select columns || ' ' || when_changed from (select columns::text, when_changed::text from tidings.attachments) a").await, "{id,total} {}");
     // Nothing is left that would make an update worth an event.
@@ -126,7 +136,9 @@ async fn a_dropped_trigger_is_warned_about() {
 async fn the_owner_needs_no_grant_for_a_rename() {
     let (database, session) = attached().await;
     let owner = database.role().await;
-    session.run(&format!("grant usage, create on schema shop to {owner}; alter table shop.t owner to {owner}")).await;
+    session
+        .run(&format!("grant usage, create on schema shop to {owner}; alter table shop.t owner to {owner}"))
+        .await;
     let owning = database.connect_as(&owner).await;
     owning
         .run("alter table shop.t rename column tenant to customer; insert into shop.t values (1, 'acme', 'ada', 5, 'x'); drop table shop.t")

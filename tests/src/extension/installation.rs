@@ -71,9 +71,7 @@ async fn a_database_in_another_encoding_is_refused() {
     let database = Database::empty().await;
     let session = database.connect().await;
     let other = format!("{}_latin", session.line("select current_database()").await);
-    session
-        .run(&format!("create database {other} encoding 'LATIN1' locale 'C' template template0"))
-        .await;
+    session.run(&format!("create database {other} encoding 'LATIN1' locale 'C' template template0")).await;
     let conninfo = format!("{} dbname={other}", database.conninfo());
     let tried = tokio::process::Command::new("psql")
         .args(["-X", "--dbname", &conninfo, "-c", "create extension tidings"])

@@ -79,7 +79,9 @@ async fn a_detached_partition_is_left_alone() {
 #[tokio::test]
 async fn always_and_reattaching_reach_every_partition() {
     let (_database, session) = partitioned().await;
-    session.run("select attach_trigger('p', type_name => 'Again', always => true, when_changed => '{note}')").await;
+    session
+        .run("select attach_trigger('p', type_name => 'Again', always => true, when_changed => '{note}')")
+        .await;
     session
         .run(
             "set session_replication_role = replica; create table public.p3 partition of p for values from (20) to (30);
@@ -97,7 +99,10 @@ async fn always_and_reattaching_reach_every_partition() {
 #[tokio::test]
 async fn a_partition_of_an_attached_parent_cannot_be_attached_again() {
     let (_database, session) = partitioned().await;
-    session.refused("select attach_trigger('p1')").await.assert_names("partition of public.p, which is attached");
+    session
+        .refused("select attach_trigger('p1')")
+        .await
+        .assert_names("partition of public.p, which is attached");
     session.run("select detach_trigger('p'); select attach_trigger('p1')").await;
     let refusal = session.refused("select attach_trigger('p')").await;
     refusal.assert_names("public.p1");

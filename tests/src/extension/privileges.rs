@@ -24,7 +24,12 @@ async fn a_role_without_any_right_on_the_schema_writes_and_is_captured() {
     session.run("insert into t values (1, 'a'); update t set note = 'b'; delete from t; truncate t").await;
     assert_eq!(
         admin.events().await,
-        [r#"INSERT {"id":1,"note":"a"}"#, r#"UPDATE {"id":1,"note":"b"}"#, r#"DELETE {"id":1,"note":"b"}"#, "TRUNCATE {}"]
+        [
+            r#"INSERT {"id":1,"note":"a"}"#,
+            r#"UPDATE {"id":1,"note":"b"}"#,
+            r#"DELETE {"id":1,"note":"b"}"#,
+            "TRUNCATE {}"
+        ]
     );
 }
 
@@ -62,7 +67,9 @@ async fn the_same_role_can_neither_read_nor_forge_events() {
 #[tokio::test]
 async fn a_publisher_publishes_and_attaches_its_own_tables_only() {
     let (database, admin, session, role) = application().await;
-    admin.run(&format!("select tidings.grant_publisher('{role}'); grant create on schema public to {role}")).await;
+    admin
+        .run(&format!("select tidings.grant_publisher('{role}'); grant create on schema public to {role}"))
+        .await;
     session
         .run(
             "select publish_event('c', 'e', '{}');
@@ -111,8 +118,13 @@ async fn the_daemon_reads_events_and_keeps_reservations() {
              update tidings.connections set node = 'n1', lease_until = now(); delete from tidings.connections",
         )
         .await;
-    for attempt in ["delete from tidings.events", "truncate tidings.events_0", "select publish_event('c', 'e', '{}')",
-        "update tidings.attachments set channel = 'x'", "update tidings.retention_floor set snapshot = null"] {
+    for attempt in [
+        "delete from tidings.events",
+        "truncate tidings.events_0",
+        "select publish_event('c', 'e', '{}')",
+        "update tidings.attachments set channel = 'x'",
+        "update tidings.retention_floor set snapshot = null",
+    ] {
         assert_eq!(daemon.refused(attempt).await.code, SqlState::INSUFFICIENT_PRIVILEGE, "{attempt}");
     }
 }
@@ -204,9 +216,7 @@ async fn the_user_is_restored_after_an_error() {
     // The insert into the queue itself fails here.
     admin.run("alter table tidings.events add constraint nothing check (id < 0) not valid").await;
     session.refused("insert into t values (1, 'a')").await;
-    session
-        .run("do $$ begin insert into t values (1, 'a'); exception when others then null; end $$")
-        .await;
+    session.run("do $$ begin insert into t values (1, 'a'); exception when others then null; end $$").await;
     assert_eq!(session.line("select current_user").await, role);
     session.refused("select * from tidings.events").await;
 }

@@ -20,7 +20,10 @@ async fn an_event_is_stored_with_everything_it_was_given() {
              from tidings.events",
         )
         .await;
-    assert_eq!(stored, format!(r#"{id}|chat|posted|-|both|acme|ada|{{"room": "7"}}|-|{{"actor": "bob"}}|f|t"#));
+    assert_eq!(
+        stored,
+        format!(r#"{id}|chat|posted|-|both|acme|ada|{{"room": "7"}}|-|{{"actor": "bob"}}|f|t"#)
+    );
 }
 
 #[tokio::test]

@@ -153,5 +153,8 @@ async fn large_compressed_values_are_whole() {
             .await,
         "t"
     );
-    assert_eq!(session.line("select changed_columns from tidings.events order by id desc limit 1").await, "{id}");
+    assert_eq!(
+        session.line("select changed_columns from tidings.events order by id desc limit 1").await,
+        "{id}"
+    );
 }

@@ -23,7 +23,9 @@ async fn metadata_set_once_goes_with_every_event_of_the_transaction() {
 async fn bad_metadata_is_stored_as_null_with_one_warning() {
     let database = Database::new().await;
     let mut session = database.connect().await;
-    session.run("create table public.t (id int primary key); select attach_trigger('t', tenant_column => 'id')").await;
+    session
+        .run("create table public.t (id int primary key); select attach_trigger('t', tenant_column => 'id')")
+        .await;
     session.notices().await;
     for bad in ["{oops", "{} {}", "nul"] {
         session
@@ -50,7 +52,9 @@ async fn an_application_cannot_change_what_administrators_decide() {
     let admin = database.connect().await;
     admin.run("select attach_trigger('mine', operations => '{INSERT}')").await;
     session.run("insert into mine values (1)").await;
-    for setting in ["max_event_bytes = 100000000", "retention = 10", "force_sync_commit = off", "max_size = 1"] {
+    for setting in
+        ["max_event_bytes = 100000000", "retention = 10", "force_sync_commit = off", "max_size = 1"]
+    {
         let refusal = session.refused(&format!("set tidings.{setting}")).await;
         assert!(refusal.message.contains("permission denied"), "{refusal:?}");
     }

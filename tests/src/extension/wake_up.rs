@@ -6,9 +6,7 @@ async fn heard_after(statements: &str) -> Vec<String> {
     let database = Database::new().await;
     let mut listener = database.connect().await;
     let publisher = database.connect().await;
-    publisher
-        .run("create table public.t (id int primary key, note text); select attach_trigger('t')")
-        .await;
+    publisher.run("create table public.t (id int primary key, note text); select attach_trigger('t')").await;
     listener.run("listen tidings").await;
     publisher.run(statements).await;
     // Notifications of this transaction come after all earlier ones.
@@ -35,7 +33,8 @@ async fn one_per_transaction_however_many_events() {
 async fn one_for_each_transaction() {
     let heard = heard_after("insert into t values (1)").await;
     assert_eq!(heard, ["tidings:"]);
-    let heard = heard_after("begin; insert into t values (1); commit; begin; insert into t values (2); commit").await;
+    let heard =
+        heard_after("begin; insert into t values (1); commit; begin; insert into t values (2); commit").await;
     assert_eq!(heard, ["tidings:", "tidings:"]);
 }
 

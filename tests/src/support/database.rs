@@ -149,8 +149,9 @@ impl Deref for Session {
 
 impl Session {
     async fn open(config: Config) -> Self {
-        let (client, mut connection) =
-            within("connecting", config.connect(NoTls)).await.expect("the test cluster should accept connections");
+        let (client, mut connection) = within("connecting", config.connect(NoTls))
+            .await
+            .expect("the test cluster should accept connections");
         let (sender, messages) = mpsc::unbounded_channel();
         tokio::spawn(async move {
             let mut incoming = stream::poll_fn(move |context| connection.poll_message(context));
