@@ -1,6 +1,9 @@
 -- Everything that is not called by users lives in schema tidings. The schema that CREATE EXTENSION
 -- chose holds only publish_event, attach_trigger and detach_trigger.
 
+-- Whatever is planted in the chosen schema, no name in this script is looked up there.
+set local search_path = pg_catalog, pg_temp;
+
 do $$
 begin
     if '@extschema@' = 'tidings' then

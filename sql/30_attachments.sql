@@ -39,13 +39,21 @@ create table tidings.definitions (
 select pg_catalog.pg_extension_config_dump('tidings.definitions', '');
 comment on table tidings.definitions is 'GraphQL definitions for custom events.';
 
+-- Settings exist only once the library is loaded; asking it for them loads it.
+create function tidings.settings() returns table (
+    notify boolean, retention_seconds bigint, max_size_bytes bigint, size_cap_action text
+)
+language c stable
+as 'MODULE_PATHNAME', 'settings_wrapper';
+
 -- The wake-up for readers of the two tables above.
 create function tidings.notify_schema() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(current_setting('tidings.notify', true), '') is distinct from 'off' then
+    -- Sessions that must PREPARE TRANSACTION switch it off; PostgreSQL refuses that after a NOTIFY.
+    if (select s.notify from tidings.settings() s) then
         perform pg_notify('tidings_schema', '');
     end if;
 end

@@ -17,10 +17,3 @@ as 'MODULE_PATHNAME', 'qualify_condition_wrapper';
 create function tidings.outer_role() returns oid
 language c stable
 as 'MODULE_PATHNAME', 'outer_role_wrapper';
-
--- Settings exist only once the library is loaded; asking it for them loads it.
-create function tidings.settings() returns table (
-    retention_seconds bigint, max_size_bytes bigint, size_cap_action text
-)
-language c stable
-as 'MODULE_PATHNAME', 'settings_wrapper';

@@ -1,6 +1,9 @@
 -- Everything that is not called by users lives in schema tidings. The schema that CREATE EXTENSION
 -- chose holds only publish_event, attach_trigger and detach_trigger.
 
+-- Whatever is planted in the chosen schema, no name in this script is looked up there.
+set local search_path = pg_catalog, pg_temp;
+
 do $$
 begin
     if '@extschema@' = 'tidings' then
@@ -153,13 +156,21 @@ create table tidings.definitions (
 select pg_catalog.pg_extension_config_dump('tidings.definitions', '');
 comment on table tidings.definitions is 'GraphQL definitions for custom events.';
 
+-- Settings exist only once the library is loaded; asking it for them loads it.
+create function tidings.settings() returns table (
+    notify boolean, retention_seconds bigint, max_size_bytes bigint, size_cap_action text
+)
+language c stable
+as 'MODULE_PATHNAME', 'settings_wrapper';
+
 -- The wake-up for readers of the two tables above.
 create function tidings.notify_schema() returns void
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(current_setting('tidings.notify', true), '') is distinct from 'off' then
+    -- Sessions that must PREPARE TRANSACTION switch it off; PostgreSQL refuses that after a NOTIFY.
+    if (select s.notify from tidings.settings() s) then
         perform pg_notify('tidings_schema', '');
     end if;
 end
@@ -200,18 +211,8 @@ create function tidings.outer_role() returns oid
 language c stable
 as 'MODULE_PATHNAME', 'outer_role_wrapper';
 
--- Settings exist only once the library is loaded; asking it for them loads it.
-create function tidings.settings() returns table (
-    retention_seconds bigint, max_size_bytes bigint, size_cap_action text
-)
-language c stable
-as 'MODULE_PATHNAME', 'settings_wrapper';
-
--- attach_trigger and detach_trigger.
---
--- Three functions with three kinds of rights: the entry in the user's schema only hands over the
--- caller's search_path; tidings.attach runs as the caller with a pinned path and creates the row
--- triggers; tidings.register runs as the extension's owner, checks everything, and writes.
+-- What attach_trigger checks before anything is changed. Every refusal names the argument and says
+-- what to do.
 
 -- The default type name: the table's name in PascalCase.
 create function tidings.pascal_case(name text) returns text
@@ -416,6 +417,12 @@ begin
     end if;
 end
 $$;
+
+-- attach_trigger and detach_trigger.
+--
+-- Three functions with three kinds of rights: the entry in the user's schema only hands over the
+-- caller's search_path; tidings.attach runs as the caller with a pinned path and creates the row
+-- triggers; tidings.register runs as the extension's owner, checks everything, and writes.
 
 -- The configuration that the triggers carry.
 create function tidings.trigger_argument(entry tidings.attachments) returns text

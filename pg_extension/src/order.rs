@@ -23,6 +23,12 @@ struct Early {
     made: Option<Version>,
 }
 
+/// Event `old[n]` gets the id `new[n]`.
+struct Renumbering {
+    old: Vec<i64>,
+    new: Vec<i64>,
+}
+
 /// Remembering the latest captured versions sorts out nearly all nested changes as not early: a trigger
 /// mostly rewrites the row that it was fired for.
 const RECENT_MAX: usize = 64;
@@ -76,13 +82,13 @@ pub(crate) unsafe fn captured(
         versions.remember_recent(made);
         renumbered
     });
-    if let Some((old, new)) = renumbered {
+    if let Some(Renumbering { old, new }) = renumbered {
         store::renumber(old, new);
     }
 }
 
 /// Puts a late change before the early ones that continue from it: the same ids, dealt out anew.
-fn joined(late: Early, following: Early) -> (Early, Option<(Vec<i64>, Vec<i64>)>) {
+fn joined(late: Early, following: Early) -> (Early, Option<Renumbering>) {
     let made = following.made;
     if following.ids.is_empty() {
         return (Early { ids: late.ids, made }, None);
@@ -90,7 +96,7 @@ fn joined(late: Early, following: Early) -> (Early, Option<(Vec<i64>, Vec<i64>)>
     let old: Vec<i64> = late.ids.into_iter().chain(following.ids).collect();
     let mut new = old.clone();
     new.sort_unstable();
-    (Early { ids: new.clone(), made }, Some((old, new)))
+    (Early { ids: new.clone(), made }, Some(Renumbering { old, new }))
 }
 
 impl Versions {

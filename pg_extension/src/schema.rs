@@ -7,7 +7,8 @@ extension_sql_file!("../../sql/10_events.sql", name = "events", requires = ["sch
 extension_sql_file!("../../sql/20_publish.sql", name = "publish", requires = ["events"]);
 extension_sql_file!("../../sql/30_attachments.sql", name = "attachments", requires = ["publish"]);
 extension_sql_file!("../../sql/40_capture.sql", name = "capture", requires = ["attachments"]);
-extension_sql_file!("../../sql/50_attach.sql", name = "attach", requires = ["capture"]);
+extension_sql_file!("../../sql/50_checks.sql", name = "checks", requires = ["capture"]);
+extension_sql_file!("../../sql/55_attach.sql", name = "attach", requires = ["checks"]);
 extension_sql_file!("../../sql/60_follow.sql", name = "follow", requires = ["attach"]);
 extension_sql_file!("../../sql/70_retention.sql", name = "retention", requires = ["follow"]);
 extension_sql_file!("../../sql/80_reservations.sql", name = "reservations", requires = ["retention"]);

@@ -129,13 +129,19 @@ fn reserve_prefix() {
 #[pg_extern(sql = false)]
 fn settings() -> TableIterator<
     'static,
-    (name!(retention_seconds, i64), name!(max_size_bytes, i64), name!(size_cap_action, String)),
+    (
+        name!(notify, bool),
+        name!(retention_seconds, i64),
+        name!(max_size_bytes, i64),
+        name!(size_cap_action, String),
+    ),
 > {
     let action = match SIZE_CAP_ACTION.get() {
         SizeCapAction::Warn => "warn",
         SizeCapAction::RemoveOldest => "remove_oldest",
     };
     TableIterator::once((
+        NOTIFY.get(),
         i64::from(RETENTION.get()),
         i64::from(MAX_SIZE.get()) * 1024 * 1024,
         action.to_owned(),

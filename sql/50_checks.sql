@@ -1,0 +1,206 @@
+-- What attach_trigger checks before anything is changed. Every refusal names the argument and says
+-- what to do.
+
+-- The default type name: the table's name in PascalCase.
+create function tidings.pascal_case(name text) returns text
+language sql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+    select string_agg(upper(left(part, 1)) || substr(part, 2), '' order by place)
+    from regexp_split_to_table(name, '[^A-Za-z0-9]+') with ordinality as parts (part, place);
+$$;
+
+-- Why a relation cannot be attached; null if it can.
+create function tidings.why_not_attachable(target regclass, out problem text, out advice text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    relation record;
+    relative regclass;
+begin
+    select c.relkind, c.relpersistence, c.relnamespace, n.nspname, c.relname
+    into relation
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where c.oid = target;
+    if not found then
+        problem := format('there is no relation with OID %s', target::oid);
+        advice := 'Pass the name of a table, for example ''public.orders''.';
+    elsif relation.relkind not in ('r', 'p') then
+        problem := format('%s is %s, not a table', target, case relation.relkind
+            when 'v' then 'a view' when 'm' then 'a materialized view' when 'f' then 'a foreign table'
+            when 'S' then 'a sequence' when 'c' then 'a composite type' else 'an index' end);
+        advice := case relation.relkind
+            when 'f' then 'Attach the table on the server that holds its rows.'
+            else 'Attach the tables that it is made from.' end;
+    elsif relation.nspname in ('pg_catalog', 'information_schema', 'pg_toast') then
+        problem := format('%s is a system catalog', target);
+        advice := 'Only ordinary tables can be attached.';
+    elsif relation.nspname = 'tidings' then
+        problem := format('%s belongs to the extension itself', target);
+        advice := 'Only ordinary tables can be attached.';
+    elsif relation.relpersistence = 't' then
+        problem := format('%s is a temporary table', target);
+        advice := 'Attach a permanent or unlogged table; a temporary one has no other sessions'' rows.';
+    else
+        select a.target into relative
+        from tidings.attachments a
+        where a.target in (select r.relid from pg_partition_ancestors(why_not_attachable.target) r)
+            and a.target <> why_not_attachable.target
+        limit 1;
+        if found then
+            problem := format('%s is a partition of %s, which is attached', target, relative);
+            advice := 'Nothing to do: the parent''s attachment captures its partitions too.';
+            return;
+        end if;
+        select a.target into relative
+        from tidings.attachments a
+        where a.target in (select t.relid from pg_partition_tree(why_not_attachable.target) t)
+            and a.target <> why_not_attachable.target
+        limit 1;
+        if found then
+            problem := format('partition %s of %s is attached by itself', relative, target);
+            advice := format('Detach it first: select detach_trigger(%L);', relative);
+        end if;
+    end if;
+end
+$$;
+
+-- Refuses names that would clash in the GraphQL schema; the daemon derives types and fields from them.
+create function tidings.check_type_name(target regclass, type_name text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    other record;
+begin
+    if type_name is null or type_name !~ '^[A-Za-z_][A-Za-z0-9_]*$' or type_name like '\_\_%'
+        or octet_length(type_name) > 63
+    then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('type_name %L is not a usable GraphQL name', type_name),
+            hint = 'Use up to 63 letters, digits and underscores, not starting with a digit or two '
+                'underscores, for example type_name => ''Order''.';
+    end if;
+    if type_name in ('Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
+        'Int', 'Float', 'String', 'Boolean', 'ID', 'BigInt', 'BigFloat', 'UUID', 'Datetime', 'Date', 'Time',
+        'JSON', 'Cursor', 'Opaque', 'FilterIs')
+        or type_name ~ '^(Int|Float|String|Boolean|ID|BigInt|BigFloat|UUID|Datetime|Date|Time|JSON)(List)?Filter$'
+    then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('type_name %L is the name of a built-in GraphQL type', type_name),
+            hint = format('Choose another one, for example type_name => %L.', type_name || 'Record');
+    end if;
+    -- Order also makes OrderChange, OrderFilter and the fields orderInserted and so on.
+    select a.target, a.type_name into other
+    from tidings.attachments a
+    where a.target <> check_type_name.target
+        and (lower(left(a.type_name, 1)) || substr(a.type_name, 2)
+                = lower(left(check_type_name.type_name, 1)) || substr(check_type_name.type_name, 2)
+            or a.type_name in (check_type_name.type_name || 'Change', check_type_name.type_name || 'Filter')
+            or check_type_name.type_name in (a.type_name || 'Change', a.type_name || 'Filter'))
+    limit 1;
+    if found then
+        raise exception using errcode = 'unique_violation',
+            message = format('type_name %L clashes with %L of attached table %s',
+                type_name, other.type_name, other.target),
+            hint = 'Choose another one with type_name => ''...''.';
+    end if;
+end
+$$;
+
+create function tidings.check_columns(target regclass, argument text, names name[]) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    missing text;
+begin
+    if names is null then
+        return;
+    end if;
+    if cardinality(names) = 0 or array_position(names, null) is not null then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('%s must not be empty or contain null', argument),
+            hint = format('Leave %s out (null) to mean every column.', argument);
+    end if;
+    select string_agg(format('"%s"', n), ', ') into missing
+    from unnest(names) n
+    where not exists (
+        select from pg_attribute a
+        where a.attrelid = target and a.attname = n and a.attnum > 0 and not a.attisdropped);
+    if missing is not null then
+        raise exception using errcode = 'undefined_column',
+            message = format('%s names column %s, which %s does not have', argument, missing, target),
+            hint = format('The columns are: %s.', (
+                select string_agg(format('"%s"', a.attname), ', ' order by a.attnum)
+                from pg_attribute a where a.attrelid = target and a.attnum > 0 and not a.attisdropped));
+    end if;
+end
+$$;
+
+-- The operations in their canonical order. TRUNCATE belongs to DELETE, and may be asked for alone.
+create function tidings.check_operations(operations text[]) returns text[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unknown text;
+begin
+    if coalesce(cardinality(operations), 0) = 0 or array_position(operations, null) is not null then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = 'operations must not be empty or contain null',
+            hint = 'Name at least one: operations => ''{INSERT,UPDATE,DELETE}''.';
+    end if;
+    select o into unknown from unnest(operations) o
+    where upper(o) not in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE') limit 1;
+    if found then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('operations contains %L, which is no operation', unknown),
+            hint = 'Use INSERT, UPDATE, DELETE and TRUNCATE.';
+    end if;
+    return array(
+        select k.operation
+        from unnest('{INSERT,UPDATE,DELETE,TRUNCATE}'::text[]) with ordinality k (operation, place)
+        where k.operation in (select upper(o) from unnest(operations) o)
+            or (k.operation = 'TRUNCATE' and 'DELETE' in (select upper(o) from unnest(operations) o))
+        order by k.place);
+end
+$$;
+
+-- The columns of the primary key, in its order.
+create function tidings.key_columns(target regclass) returns name[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array(
+        select a.attname
+        from pg_index i
+        cross join lateral unnest(i.indkey::smallint[]) with ordinality k (attnum, place)
+        join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+        where i.indrelid = target and i.indisprimary and k.place <= i.indnkeyatts
+        order by k.place);
+$$;
+
+-- Whoever attaches or detaches must own the table. The outer role counts: in a security definer
+-- function the current one would be that function's owner.
+create function tidings.require_owner(target regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    owner oid;
+begin
+    if target is null then
+        raise exception using errcode = 'null_value_not_allowed',
+            message = 'target must not be null',
+            hint = 'Pass the name of a table, for example ''public.orders''.';
+    end if;
+    select c.relowner into owner from pg_class c where c.oid = target;
+    if found and not pg_has_role(tidings.outer_role(), owner, 'usage') then
+        raise exception using errcode = 'insufficient_privilege',
+            message = format('target %s belongs to %s, not to you', target, pg_get_userbyid(owner)),
+            hint = 'Have its owner attach or detach it.';
+    end if;
+end
+$$;
