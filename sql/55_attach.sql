@@ -89,6 +89,10 @@ begin
         raise exception using errcode = 'wrong_object_type',
             message = format('target %s', refusal.problem), hint = refusal.advice;
     end if;
+    -- CREATE TRIGGER takes this lock anyway; taken now, no column changes between check and use.
+    execute (
+        select format('lock table only %I.%I in share row exclusive mode', n.nspname, c.relname)
+        from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target);
     -- One at a time: names must be unique in ways that no index can express.
     lock table tidings.attachments in share row exclusive mode;
 
@@ -254,10 +258,20 @@ set search_path = pg_catalog, pg_temp
 set tidings_internal.busy = 'on'
 as $$
 declare
+    parent regclass;
     removed boolean;
     found_trigger record;
 begin
     perform tidings.require_owner(target);
+    select a.target into parent
+    from tidings.attachments a
+    where a.target in (select r.relid from pg_partition_ancestors(detach.target) r) and a.target <> detach.target
+    limit 1;
+    if found then
+        raise exception using errcode = 'wrong_object_type',
+            message = format('target %s is captured as a partition of %s', target, parent),
+            hint = format('Detach the parent: select detach_trigger(%L);', parent);
+    end if;
     -- First, so that the drops below are not taken for somebody's mistake.
     delete from tidings.attachments a where a.target = detach.target;
     removed := found;

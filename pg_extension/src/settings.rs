@@ -19,7 +19,7 @@ const MAX_EVENT_BYTES_DEFAULT: i32 = 1024 * 1024;
 const MAX_EVENT_BYTES_LIMIT: i32 = 128 * 1024 * 1024;
 /// Two days: a weekend's outage of a consumer is noticed before its cursor expires.
 const RETENTION_SECONDS_DEFAULT: i32 = 48 * 3600;
-/// A reservation lives for a day at most by default; a minute is for tests.
+/// Slots are whole seconds. Useful values are hours and days; nothing breaks below that.
 const RETENTION_SECONDS_MIN: i32 = 1;
 
 pub(crate) static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);

@@ -103,6 +103,7 @@ async fn a_partition_of_an_attached_parent_cannot_be_attached_again() {
         .refused("select attach_trigger('p1')")
         .await
         .assert_names("partition of public.p, which is attached");
+    session.refused("select detach_trigger('p1')").await.assert_names("partition of public.p");
     session.run("select detach_trigger('p'); select attach_trigger('p1')").await;
     let refusal = session.refused("select attach_trigger('p')").await;
     refusal.assert_names("public.p1");
