@@ -121,6 +121,22 @@ begin
 end
 $$;
 
+-- Event triggers do not fire in replica sessions, and a parallel pg_restore creates triggers in sessions
+-- that do not see each other; what they missed is caught up with here.
+create function tidings.repair_attachments() returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from tidings.attachments a
+    where not exists (select from pg_class c where c.oid = a.target);
+    delete from tidings.attached_columns c
+    where not exists (select from tidings.attachments a where a.target = c.target);
+    select tidings.sync_columns(a.target)
+    from tidings.attachments a
+    where not exists (select from tidings.attached_columns c where c.target = a.target)
+        and tidings.has_all_triggers(a);
+$$;
+
 create function tidings.maintain() returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -175,6 +191,14 @@ begin
         end loop;
     end if;
     capped := tidings.enforce_size_cap(wanted.max_size_bytes, wanted.size_cap_action);
+
+    if exists (
+        select from tidings.attachments a
+        where not exists (select from pg_class c where c.oid = a.target)
+            or not exists (select from tidings.attached_columns c where c.target = a.target))
+    then
+        perform tidings.repair_attachments();
+    end if;
 
     delete from tidings.connections c where c.expires_at <= clock_timestamp();
     get diagnostics expired = row_count;

@@ -69,8 +69,7 @@ impl Shape {
             pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => Self::Text,
             pg_sys::JSONOID | pg_sys::JSONBOID => Self::Verbatim(output),
             pg_sys::DATEOID | pg_sys::TIMESTAMPOID | pg_sys::TIMESTAMPTZOID => Self::Temporal(base),
-            // SAFETY: as above. int2vector and oidvector have elements but are no varlena arrays for
-            // get_base_element_type's callers; get_element_type leaves them out.
+            // SAFETY: as above.
             _ => unsafe {
                 let element = pg_sys::get_element_type(base);
                 if element != pg_sys::InvalidOid {

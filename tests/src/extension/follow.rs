@@ -164,3 +164,13 @@ async fn a_rename_reaches_a_session_that_has_written_before() {
     writer.run("insert into shop.t values (2, 'acme', 'ada', 5, 'x')").await;
     assert_eq!(session.line(LAST).await, r#"shop.t|INSERT|acme|ada|{"id":2,"sum":5}"#);
 }
+
+#[tokio::test]
+async fn what_a_replica_session_dropped_is_forgotten_by_maintenance() {
+    let (_database, session) = attached().await;
+    session.run("set session_replication_role = replica; drop table shop.t").await;
+    assert_eq!(session.line("select count(*) from tidings.attachments").await, "1");
+    session.run("set session_replication_role = origin; select tidings.maintain()").await;
+    assert_eq!(session.line("select count(*) from tidings.attachments").await, "0");
+    assert_eq!(session.line("select count(*) from tidings.attached_columns").await, "0");
+}

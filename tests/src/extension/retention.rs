@@ -158,3 +158,28 @@ async fn stats_tell_what_is_there_and_what_holds_it_back() {
         .await;
     assert_eq!(told, format!("{pid}|t|t|t|t|00:00:01|0|0"));
 }
+
+#[tokio::test]
+async fn a_writer_does_not_wait_for_maintenance() {
+    // A reader holds the slot, so maintenance cannot have it; meanwhile writers go on.
+    let (database, session) = impatient().await;
+    session.run("select publish_event('c', 'e', '{}')").await;
+    session.run(MAINTAIN).await;
+    session.run(A_DAY_LATER).await;
+    let reader = database.connect().await;
+    reader.run("begin; select * from tidings.events").await;
+    let writer = database.connect().await;
+    let rounds = async {
+        for _ in 0..20 {
+            session.run(MAINTAIN).await;
+        }
+    };
+    let writes = async {
+        for _ in 0..200 {
+            writer.run("set statement_timeout = '5s'; select publish_event('c', 'e', '{}')").await;
+        }
+    };
+    futures_util::future::join(rounds, writes).await;
+    reader.run("commit").await;
+    assert!(session.events().await.len() >= 200);
+}

@@ -84,3 +84,20 @@ async fn a_transaction_with_events_commits_synchronously() {
         assert_eq!(flushed, "t");
     }
 }
+
+#[tokio::test]
+async fn settings_of_the_database_reach_an_application_that_never_heard_of_the_library() {
+    let database = Database::new().await;
+    let admin = database.connect().await;
+    let role = database.role().await;
+    let name = admin.line("select current_database()").await;
+    admin
+        .run(&format!(
+            "create table public.t (id int primary key, body text); grant insert on t to {role};
+             select attach_trigger('t'); alter database {name} set tidings.max_event_bytes = 2000"
+        ))
+        .await;
+    let application = database.connect_as(&role).await;
+    application.run("insert into t values (1, repeat('x', 3000))").await;
+    assert_eq!(admin.events().await, [r#"INSERT {"id":1}"#]);
+}
