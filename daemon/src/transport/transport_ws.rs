@@ -237,3 +237,163 @@ fn bad(reason: &str) -> Action {
 fn close(code: u16, reason: impl Into<String>) -> Action {
     Action::Close(Close::new(code, reason))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a machine does with a message, in short.
+    fn told(machine: &mut Machine, message: &str) -> String {
+        match machine.receive(message) {
+            Action::Nothing => "-".into(),
+            Action::Send(text) => text,
+            Action::Authenticate(payload) => format!("authenticate {}", Value::Object(payload)),
+            Action::Execute(operation) => format!("execute {} {}", operation.id, operation.request.query),
+            Action::Complete(SubscriptionId(number)) => format!("complete {number}"),
+            Action::Close(close) => format!("{} {}", close.code, close.reason),
+        }
+    }
+
+    fn ready() -> Machine {
+        let mut machine = Machine::new(2);
+        told(&mut machine, r#"{"type":"connection_init"}"#);
+        machine.acknowledge("");
+        machine
+    }
+
+    const SUBSCRIBE: &str = r#"{"id":"a","type":"subscribe","payload":{"query":"{a}"}}"#;
+
+    #[test]
+    fn w02_there_is_one_init() {
+        let mut machine = Machine::new(2);
+        let init = r#"{"type":"connection_init","payload":{"token":"t"}}"#;
+        assert!(!machine.initialised());
+        assert_eq!(told(&mut machine, init), r#"authenticate {"token":"t"}"#);
+        assert!(machine.initialised());
+        assert_eq!(told(&mut machine, init), "4429 Too many initialisation requests");
+        let null = r#"{"type":"connection_init","payload":null}"#;
+        assert_eq!(told(&mut Machine::new(2), null), "authenticate {}");
+    }
+
+    /// The order of members is serde_json's business.
+    fn same(text: &str, expected: &Value) {
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), *expected);
+    }
+
+    #[test]
+    fn w03_w14_the_ack_omits_an_absent_payload() {
+        same(&ready().acknowledge(""), &json!({ "type": "connection_ack" }));
+        let payload = json!({ "cursor": "c" });
+        same(&ready().acknowledge("c"), &json!({ "type": "connection_ack", "payload": payload }));
+        same(&ping("c"), &json!({ "type": "ping", "payload": payload }));
+    }
+
+    #[test]
+    fn w04_a_ping_is_answered_before_init_too() {
+        let mut machine = Machine::new(2);
+        same(&told(&mut machine, r#"{"type":"ping"}"#), &json!({ "type": "pong" }));
+        let echoed = told(&mut machine, r#"{"type":"ping","payload":{"x":1}}"#);
+        same(&echoed, &json!({ "type": "pong", "payload": { "x": 1 } }));
+        assert_eq!(told(&mut machine, r#"{"type":"pong"}"#), "-");
+    }
+
+    #[test]
+    fn w05_subscribe_needs_an_ack_and_a_free_id() {
+        let mut machine = Machine::new(2);
+        assert_eq!(told(&mut machine, SUBSCRIBE), "4401 Unauthorized");
+        told(&mut machine, r#"{"type":"connection_init"}"#);
+        assert_eq!(told(&mut machine, SUBSCRIBE), "4401 Unauthorized");
+        machine.acknowledge("");
+        assert_eq!(told(&mut machine, SUBSCRIBE), "execute a {a}");
+        machine.subscribed("a".into(), SubscriptionId(1));
+        assert_eq!(told(&mut machine, SUBSCRIBE), "4409 Subscriber for a already exists");
+        assert_eq!(told(&mut machine, r#"{"id":"a","type":"complete"}"#), "complete 1");
+        assert_eq!(told(&mut machine, SUBSCRIBE), "execute a {a}");
+        let nulls = r#"{"id":"b","type":"subscribe","payload":{"query":"{b}","variables":null,
+            "operationName":null,"extensions":null},"more":1}"#;
+        assert_eq!(told(&mut machine, nulls), "execute b {b}");
+    }
+
+    #[test]
+    fn w07_w08_nothing_follows_the_end_of_an_operation() {
+        let mut machine = ready();
+        machine.subscribed("a".into(), SubscriptionId(1));
+        let next = machine.next(SubscriptionId(1), br#"{"data":{}"#, "c").unwrap();
+        let expected = r#"{"id":"a","type":"next","payload":{"data":{},"extensions":{"cursor":"c"}}}"#;
+        assert_eq!(std::str::from_utf8(&next).unwrap(), expected);
+        let error = ClientError::SlowConsumer.to_graphql_at(&"c".into());
+        let ended: Value = serde_json::from_str(&machine.end(SubscriptionId(1), &error).unwrap()).unwrap();
+        assert_eq!((&ended["type"], &ended["id"]), (&"error".into(), &"a".into()));
+        assert_eq!(ended["payload"][0]["extensions"], json!({ "code": "SLOW_CONSUMER", "cursor": "c" }));
+        assert!(machine.next(SubscriptionId(1), b"{", "c").is_none());
+        assert!(machine.end(SubscriptionId(1), &error).is_none());
+        assert_eq!(told(&mut machine, r#"{"id":"a","type":"complete"}"#), "-"); // W9
+        machine.subscribed("a".into(), SubscriptionId(2));
+        told(&mut machine, r#"{"id":"a","type":"complete"}"#);
+        assert!(machine.next(SubscriptionId(2), b"{", "c").is_none());
+    }
+
+    #[test]
+    fn w10_what_is_no_message_closes_4400() {
+        for message in [
+            "",
+            "[]",
+            "7",
+            "{",
+            "{}",
+            r#"{"type":1}"#,
+            r#"{"type":"next","id":"a"}"#,
+            r#"{"type":"start","id":"a"}"#,
+            r#"{"type":"subscribe"}"#,
+            r#"{"type":"subscribe","id":"","payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":["a"],"payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":1,"payload":{"query":"{a}"}}"#,
+            r#"{"type":"subscribe","id":"a"}"#,
+            r#"{"type":"subscribe","id":"a","payload":{}}"#,
+            r#"{"type":"subscribe","id":"a","payload":{"query":"{a}","variables":[]}}"#,
+            r#"{"type":"complete"}"#,
+        ] {
+            assert!(told(&mut ready(), message).starts_with("4400 "), "{message}");
+        }
+        let deep = format!("{{\"type\":\"ping\",\"payload\":{}1{}}}", "[".repeat(500), "]".repeat(500));
+        assert!(told(&mut ready(), &deep).starts_with("4400 "));
+        let long = SUBSCRIBE.replace("\"a\"", &format!("\"{}\"", "a".repeat(257)));
+        assert!(told(&mut ready(), &long).starts_with("4400 "));
+    }
+
+    #[test]
+    fn w12_a_reason_fits_its_frame() {
+        let mut machine = ready();
+        let id = "ä".repeat(100);
+        machine.subscribed(id.as_str().into(), SubscriptionId(1));
+        let Action::Close(close) = machine.receive(&SUBSCRIBE.replace("\"a\"", &format!("\"{id}\""))) else {
+            panic!("the id is taken")
+        };
+        assert!(close.reason.len() <= 123 && close.code == 4409);
+    }
+
+    #[test]
+    fn w13_limits_are_errors_of_the_operation() {
+        let mut machine = ready();
+        machine.subscribed("x".into(), SubscriptionId(1));
+        machine.subscribed("y".into(), SubscriptionId(2));
+        let refused: Value = serde_json::from_str(&told(&mut machine, SUBSCRIBE)).unwrap();
+        assert_eq!((&refused["type"], &refused["id"]), (&"error".into(), &"a".into()));
+        assert_eq!(refused["payload"][0]["extensions"]["code"], "TOO_MANY_SUBSCRIPTIONS");
+    }
+
+    #[test]
+    fn w14_a_cursor_is_refused_not_ignored() {
+        let message =
+            r#"{"id":"a","type":"subscribe","payload":{"query":"{a}","extensions":{"cursor":"c"}}}"#;
+        let refused: Value = serde_json::from_str(&told(&mut ready(), message)).unwrap();
+        assert_eq!(refused["payload"][0]["extensions"]["code"], "CURSOR_UNSUPPORTED");
+    }
+
+    #[test]
+    fn w11_a_query_is_one_next_and_complete() {
+        let [next, complete] = answered("a", br#"{"data":{"a":1}}"#).map(|m| String::from_utf8(m).unwrap());
+        assert_eq!(next, r#"{"id":"a","type":"next","payload":{"data":{"a":1}}}"#);
+        same(&complete, &json!({ "id": "a", "type": "complete" }));
+    }
+}
