@@ -1,0 +1,16 @@
+//! `tidings check`: is the configuration complete, and what does it mean?
+
+use super::Failure;
+use crate::access::authenticator::Authenticator;
+use crate::config::Config;
+
+pub(super) fn run(config: &Config) -> Result<(), Failure> {
+    config.check()?;
+    let authenticator = Authenticator::new(config)?;
+    println!("configuration: ok");
+    println!("endpoint:      http://{}/graphql", config.listen);
+    if let Some(warning) = authenticator.warning() {
+        println!("warning:       {warning}");
+    }
+    Ok(())
+}
