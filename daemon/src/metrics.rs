@@ -75,7 +75,11 @@ impl EndpointMetrics {
             Unit::Seconds,
             self.connection_duration.clone(),
         );
-        registry.register("subscriptions", "Running subscriptions by transport", self.subscriptions.clone());
+        registry.register(
+            "transport_subscriptions",
+            "Running subscriptions by transport",
+            self.subscriptions.clone(),
+        );
         registry.register_with_unit(
             "written",
             "Frames and results written, by transport",
