@@ -5,12 +5,11 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use super::{Failure, logging};
+use super::{Failure, logging, service};
 use crate::access::authenticator::Authenticator;
 use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::metrics::Metrics;
-use crate::service::Service;
 use crate::shutdown::{Shutdown, signal};
 use crate::transport::{self, Endpoint, listener};
 
@@ -32,7 +31,7 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let shutdown = Shutdown::new(config.drain);
-    let service = start_service(&config, &metrics).await?;
+    let service = service::start(&config, &metrics)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (setting `listen`): {error}", config.listen))?;
@@ -42,6 +41,7 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         service: service.clone(),
         shutdown: shutdown.clone(),
         registry: Arc::new(registry),
+        metrics: metrics.clone(),
         metrics_remote: config.metrics_remote,
     };
     let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
@@ -59,10 +59,4 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     }
     serving.abort();
     Ok(())
-}
-
-/// The one place where the service is made.
-async fn start_service(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
-    let _ = (config, metrics);
-    Ok(Service {})
 }

@@ -23,7 +23,7 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::request::Request as GraphQLRequest;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{Delivery, SubscriptionId};
-use crate::service::{Connection, Outcome, Service};
+use crate::service::{Connection, Outcome};
 
 const LABEL: &str = "sse";
 /// A stream that is silent for this long says something (PROTOCOLS S19).
@@ -112,7 +112,6 @@ fn execute(
                 opening: Some(opening),
                 connection,
                 subscription,
-                service: endpoint.service().clone(),
                 endpoint: endpoint.clone(),
                 expired: expired(identity),
                 turn: endpoint.shutdown().turn(),
@@ -162,7 +161,6 @@ struct EventStream {
     opening: Option<Vec<u8>>,
     connection: Connection,
     subscription: SubscriptionId,
-    service: Service,
     endpoint: Endpoint,
     admission: Admission,
     /// Ends when the token has expired.
@@ -252,16 +250,12 @@ impl EventStream {
         if self.named_cursor.elapsed() < CURSOR_AGE {
             return frame::SSE_COMMENT.to_vec();
         }
-        // The cursor first, then the mailbox: if the mailbox is empty now, then everything up to the
-        // cursor has been written.
-        let cursor = self.service.cursor();
-        let mut deliveries = Vec::new();
-        if self.connection.drain(&mut deliveries).now_or_never().is_some() {
-            return self.frames(&deliveries);
-        }
-        self.named_cursor = Instant::now();
         let mut bytes = frame::SSE_COMMENT.to_vec();
-        frame::sse_cursor(&mut bytes, &cursor);
+        // If something waits, it brings its own cursor.
+        if let Some(cursor) = self.connection.quiet_cursor() {
+            frame::sse_cursor(&mut bytes, &cursor);
+            self.named_cursor = Instant::now();
+        }
         bytes
     }
 

@@ -334,15 +334,9 @@ impl Session {
 
     /// W14: tells a quiet client where it stands.
     async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        // The cursor first, then the mailbox: if the mailbox is empty now, then everything up to the
-        // cursor has been written.
-        let cursor = self.endpoint.service().cursor();
-        let mut deliveries = Vec::new();
-        if let Some(client) = &mut self.client
-            && client.connection.drain(&mut deliveries).now_or_never().is_some()
-        {
-            return self.deliver(socket, &mut deliveries).await;
-        }
+        // If something waits, it brings its own cursor.
+        let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
+        let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
         self.named_cursor = Instant::now();
         self.send(socket, [transport_ws::ping(&cursor).into_bytes()]).await
     }
