@@ -8,6 +8,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::graphql::schema::SchemaOptions;
+use crate::hub::mailbox::MailboxLimits;
+
 pub mod settings;
 
 pub mod layers;
@@ -102,32 +105,6 @@ pub struct Jwt {
     pub role_claim: String,
 }
 
-/// Bounds of one mailbox; when one is reached, the subscription ends with `SLOW_CONSUMER`.
-#[derive(Debug, Clone, Copy)]
-pub struct MailboxLimits {
-    /// Deliveries waiting.
-    pub messages: usize,
-    /// Bytes of results waiting.
-    pub bytes: usize,
-}
-
-/// Bounds of a document, checked before it is parsed or planned.
-#[derive(Debug, Clone, Copy)]
-pub struct DocumentLimits {
-    /// Bytes of the document.
-    pub bytes: usize,
-    /// Tokens.
-    pub tokens: usize,
-    /// Depth of selections.
-    pub depth: usize,
-    /// Aliases.
-    pub aliases: usize,
-    /// Root fields of the operation.
-    pub root_fields: usize,
-    /// Whether `__schema` and `__type` are answered.
-    pub introspection: bool,
-}
-
 /// Bounds of what clients may hold or send.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientLimits {
@@ -166,8 +143,6 @@ pub struct Config {
     pub admin_roles: Vec<String>,
     /// Origins of web pages that may use the endpoint besides its own; `*` is all of them.
     pub allowed_origins: Vec<String>,
-    /// Channels whose events show their metadata in `events`.
-    pub metadata_channels: Vec<String>,
     /// Form of log lines.
     pub log_format: LogFormat,
     /// Which log lines: `info`, or a list such as `warn,tidings_daemon=debug`.
@@ -176,8 +151,8 @@ pub struct Config {
     pub metrics_remote: bool,
     /// Bounds of a mailbox.
     pub mailbox: MailboxLimits,
-    /// Bounds of a document.
-    pub document: DocumentLimits,
+    /// What the schema shows and how much a document may ask for.
+    pub schema: SchemaOptions,
     /// Bounds of clients.
     pub limits: ClientLimits,
     /// How often the source polls though nothing woke it.
@@ -209,19 +184,11 @@ impl Default for Config {
             },
             admin_roles: Vec::new(),
             allowed_origins: Vec::new(),
-            metadata_channels: Vec::new(),
             log_format: LogFormat::Text,
             log_filter: "info".into(),
             metrics_remote: false,
-            mailbox: MailboxLimits { messages: 4096, bytes: 4 << 20 },
-            document: DocumentLimits {
-                bytes: 64 << 10,
-                tokens: 4096,
-                depth: 16,
-                aliases: 64,
-                root_fields: 64,
-                introspection: true,
-            },
+            mailbox: MailboxLimits::default(),
+            schema: SchemaOptions::default(),
             limits: ClientLimits {
                 connections: 50_000,
                 sockets: 60_000,
@@ -298,7 +265,7 @@ impl Config {
                  tidings.toml, for example postgres://tidings@localhost/app",
             );
         }
-        if self.document.bytes > self.limits.body_bytes {
+        if self.schema.limits.document_bytes > self.limits.body_bytes {
             return refuse(
                 "setting `document.max_bytes` is larger than `limits.body_bytes`: no request could reach it",
             );

@@ -63,7 +63,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The stable name: `extensions.code` of the error and, in lower case, the metric's label.
+    /// The stable name: `extensions.code` of the error, and the label of the metric `refusals`.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::TokenMissing => "UNAUTHENTICATED",

@@ -14,6 +14,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::event::Event;
 
+pub mod endpoint;
+
+pub use endpoint::EndpointMetrics;
+
 /// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
 
@@ -26,9 +30,6 @@ const CHANNELS_MAX: usize = 1_000;
 pub struct ChannelLabel {
     channel: String,
 }
-
-/// A label that tells cases of one thing apart.
-pub type CaseLabel = [(&'static str, &'static str); 1];
 
 /// The metrics, each cheap to clone and to update.
 #[derive(Debug, Clone)]
@@ -51,10 +52,10 @@ pub struct Metrics {
     pub event_age: Histogram,
     /// How far the source is behind, in seconds; set when the metrics are read.
     pub source_lag: Gauge<f64, AtomicU64>,
-    /// The channels that are counted by name.
-    channels: Arc<Mutex<HashSet<String>>>,
     /// What the endpoint counts.
     pub endpoint: EndpointMetrics,
+    /// The channels that are counted by name.
+    channels: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Default for Metrics {
@@ -72,8 +73,8 @@ impl Default for Metrics {
             dispatch,
             event_age,
             source_lag: Gauge::default(),
-            channels: Arc::default(),
             endpoint: EndpointMetrics::default(),
+            channels: Arc::default(),
         }
     }
 }
@@ -158,58 +159,5 @@ mod tests {
         let lines = text.lines().filter(|line| line.starts_with("tidings_events_total"));
         assert_eq!(lines.count(), CHANNELS_MAX + 1);
         assert!(text.contains("tidings_events_total{channel=\"(other)\"} 1000"), "{text}");
-    }
-}
-
-/// What the endpoint counts: transports, access and the listener.
-#[derive(Debug, Clone)]
-pub struct EndpointMetrics {
-    /// How long connections lasted, by transport.
-    pub connection_duration: Family<TransportLabel, Histogram>,
-    /// Running subscriptions by transport.
-    pub subscriptions: Family<TransportLabel, Gauge>,
-    /// Bytes of frames and results written, by transport.
-    pub written: Family<TransportLabel, Counter>,
-    /// Requests, operations and connections that the endpoint refused or ended, by error code.
-    pub refusals: Family<CaseLabel, Counter>,
-    /// Times that a bound of the listener was hit: `sockets`, `write_stall`, `first_bytes`.
-    pub listener_limits: Family<CaseLabel, Counter>,
-    /// Open TCP connections.
-    pub sockets: Gauge,
-}
-
-impl Default for EndpointMetrics {
-    fn default() -> Self {
-        // From a poll that comes and goes to a stream that stays for a week.
-        let buckets = || Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0]);
-        Self {
-            connection_duration: Family::new_with_constructor(buckets),
-            subscriptions: Family::default(),
-            written: Family::default(),
-            refusals: Family::default(),
-            listener_limits: Family::default(),
-            sockets: Gauge::default(),
-        }
-    }
-}
-
-impl EndpointMetrics {
-    fn register(&self, registry: &mut Registry) {
-        registry.register_with_unit(
-            "connection_duration",
-            "How long connections lasted, by transport",
-            Unit::Seconds,
-            self.connection_duration.clone(),
-        );
-        registry.register("subscriptions", "Running subscriptions by transport", self.subscriptions.clone());
-        registry.register_with_unit(
-            "written",
-            "Frames and results written, by transport",
-            Unit::Bytes,
-            self.written.clone(),
-        );
-        registry.register("refusals", "What the endpoint refused or ended, by code", self.refusals.clone());
-        registry.register("listener_limits", "Bounds of the listener hit", self.listener_limits.clone());
-        registry.register("sockets", "Open TCP connections", self.sockets.clone());
     }
 }

@@ -2,9 +2,9 @@
 //
 //   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--count N]
 //
-// Each result is printed on standard output as one line of JSON. `ready` on standard error says that
-// the subscription is live: what is published after it must arrive. After N results, or when the
-// operation is complete, the script exits with 0; after an error with 1 and the error on standard error.
+// Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
+// published after it must arrive), then each result. After N results, or when the operation is
+// complete, the script exits with 0; after an error with 1 and the error on standard error.
 
 import { parseArgs } from 'node:util';
 
@@ -25,8 +25,11 @@ export const request = {
 };
 export const count = values.count ? Number(values.count) : Infinity;
 
-export function ready() {
-  process.stderr.write('ready\n');
+let told = false;
+
+export function subscribed() {
+  if (!told) process.stdout.write('{"subscribed":true}\n');
+  told = true;
 }
 
 // Runs a subscription that hands its results to `next`, and ends the process with it.
@@ -40,8 +43,8 @@ export async function print(results) {
     }
     process.exit(0);
   } catch (error) {
-    const told = Array.isArray(error) ? { errors: error } : { message: error?.message, reason: error?.reason, code: error?.code };
-    process.stderr.write(`${JSON.stringify(told)}\n`);
+    const { message, code, reason } = error ?? {};
+    process.stderr.write(`${JSON.stringify(Array.isArray(error) ? { errors: error } : { message, code, reason })}\n`);
     process.exit(1);
   }
 }

@@ -2,7 +2,7 @@
 
 import { createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
-import { print, ready, request, token, url } from './arguments.mjs';
+import { print, request, subscribed, token, url } from './arguments.mjs';
 
 // The protocol does not confirm a subscription. Messages are taken in order, so the pong to a ping
 // that was sent after `subscribe` says that it is live.
@@ -24,7 +24,7 @@ const client = createClient({
   connectionParams: async () => (token ? { Authorization: `Bearer ${token}` } : {}),
   on: {
     pong: (received, payload) => {
-      if (received && payload?.subscribed) ready();
+      if (received && payload?.subscribed) subscribed();
     },
   },
 });

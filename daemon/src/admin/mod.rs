@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::registry::Registry;
 
+use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 
@@ -20,7 +21,9 @@ pub struct Admin {
     pub service: Service,
     /// Tells when the process is about to leave.
     pub shutdown: Shutdown,
-    /// The metrics.
+    /// Where the lag is noted before it is told.
+    pub metrics: Metrics,
+    /// All metrics.
     pub registry: Arc<Registry>,
     /// Whether metrics are told to other machines.
     pub metrics_remote: bool,
@@ -56,6 +59,9 @@ async fn metrics(
     if !admin.metrics_remote && !local(peer, &headers) {
         let hint = "metrics are told to this machine only; set metrics_remote = true to change that\n";
         return (StatusCode::FORBIDDEN, hint).into_response();
+    }
+    if let Some(lag) = admin.service.lag() {
+        admin.metrics.source_lag.set(lag.as_secs_f64());
     }
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &admin.registry) {

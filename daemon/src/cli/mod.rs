@@ -15,6 +15,8 @@ mod logging;
 
 mod serve;
 
+mod service;
+
 mod token;
 
 /// What a command gives up with; the text is for people.

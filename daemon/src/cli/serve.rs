@@ -5,17 +5,12 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 
-use super::{Failure, logging};
+use super::{Failure, logging, service};
 use crate::access::authenticator::Authenticator;
 use crate::admin::{self, Admin};
 use crate::config::Config;
-use crate::graphql::limits::Limits;
-use crate::graphql::schema::SchemaOptions;
-use crate::hub::mailbox::MailboxLimits;
 use crate::metrics::Metrics;
-use crate::service::{Service, ServiceOptions};
 use crate::shutdown::{Shutdown, signal};
-use crate::source::postgres::{PostgresOptions, PostgresSource};
 use crate::transport::{self, Endpoint, listener};
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
@@ -36,7 +31,7 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let shutdown = Shutdown::new(config.drain);
-    let service = start_service(&config, &metrics)?;
+    let service = service::start(&config, &metrics)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (setting `listen`): {error}", config.listen))?;
@@ -46,6 +41,7 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         service: service.clone(),
         shutdown: shutdown.clone(),
         registry: Arc::new(registry),
+        metrics: metrics.clone(),
         metrics_remote: config.metrics_remote,
     };
     let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
@@ -63,32 +59,4 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     }
     serving.abort();
     Ok(())
-}
-
-/// The one place where the service is made.
-fn start_service(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
-    let options = ServiceOptions {
-        mailbox: MailboxLimits { messages: config.mailbox.messages, bytes: config.mailbox.bytes },
-        lag_max: config.max_lag,
-        schema: SchemaOptions {
-            limits: Limits {
-                document_bytes: config.document.bytes,
-                tokens: config.document.tokens,
-                depth: config.document.depth,
-                aliases: config.document.aliases,
-                root_fields: config.document.root_fields,
-                ..Limits::default()
-            },
-            introspection: config.document.introspection,
-            metadata_channels: config.metadata_channels.clone(),
-            ..SchemaOptions::default()
-        },
-        metrics: metrics.clone(),
-    };
-    let url =
-        config.database_url.as_ref().ok_or("no database is set: set database_url or TIDINGS_DATABASE_URL")?;
-    let database =
-        url.expose().parse().map_err(|error| format!("the database_url cannot be read: {error}"))?;
-    let postgres = PostgresOptions { safety_poll: config.safety_poll, ..PostgresOptions::new(database) };
-    Ok(Service::start(PostgresSource::new(postgres, metrics.clone()), options))
 }

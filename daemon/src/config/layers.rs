@@ -9,6 +9,11 @@ use super::{Config, ConfigError};
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "tidings.toml";
 
+/// Variables that look like ours and are not settings of the daemon: Kubernetes describes a service
+/// called `tidings` to its neighbours in the first two, the repository's scripts use the others.
+const FOREIGN: [&str; 5] =
+    ["TIDINGS_PORT", "TIDINGS_SERVICE_", "TIDINGS_STATE", "TIDINGS_BIN", "TIDINGS_TEST_"];
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -99,8 +104,7 @@ impl Config {
     }
 
     fn apply_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
-        // Kubernetes describes a service called `tidings` to its neighbours in variables like these.
-        let foreign = ["TIDINGS_PORT", "TIDINGS_SERVICE_"].iter().any(|prefix| name.starts_with(prefix));
+        let foreign = FOREIGN.iter().any(|prefix| name.starts_with(prefix));
         if !name.starts_with("TIDINGS_") || foreign || name == "TIDINGS_CONFIG" {
             return Ok(());
         }

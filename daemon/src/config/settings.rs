@@ -3,6 +3,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::graphql::limits::Limits;
+
 use super::{AuthMode, Config, JwtAlgorithm, LogFormat, Secret, SourceKind, StoreKind};
 
 /// A value as it was found: typed in a file, text in the environment and in flags.
@@ -268,7 +270,7 @@ pub const SETTINGS: &[Setting] = &[
         "metadata_channels",
         "Channels whose events show their metadata",
         "a list of channels",
-        put!(c.metadata_channels = v.list()),
+        put!(c.schema.metadata_channels = v.list()),
     ),
     setting(
         "source",
@@ -324,40 +326,64 @@ pub const SETTINGS: &[Setting] = &[
         put!(c.mailbox.bytes = v.count(64 * KIB, GIB)),
     ),
     setting(
+        "events_roles",
+        "Roles that may read channels of attached tables through events",
+        "a list of roles",
+        put!(c.schema.events_roles = v.list()),
+    ),
+    setting(
         "document.max_bytes",
         "Bytes of a document",
         "256 bytes to 1 MiB (1048576)",
-        put!(c.document.bytes = v.count(256, KIB * KIB)),
+        put!(c.schema.limits.document_bytes = v.count(256, KIB * KIB)),
     ),
     setting(
         "document.max_tokens",
         "Tokens of a document",
-        "16 to 100000",
-        put!(c.document.tokens = v.count(16, 100_000)),
+        "16 to 1000000",
+        put!(c.schema.limits.tokens = v.count(16, 1_000_000)),
     ),
     setting(
         "document.max_depth",
-        "Depth of selections",
-        "1 to 100",
-        put!(c.document.depth = v.count(1, 100)),
+        "Nesting of a document, fragments followed",
+        "1 to 64",
+        put!(c.schema.limits.depth = v.count(1, Limits::DEPTH_MAX as u64)),
     ),
     setting(
         "document.max_aliases",
         "Aliases of a document",
         "0 to 10000",
-        put!(c.document.aliases = v.count(0, 10_000)),
+        put!(c.schema.limits.aliases = v.count(0, 10_000)),
     ),
     setting(
         "document.max_root_fields",
         "Root fields of an operation",
         "1 to 10000",
-        put!(c.document.root_fields = v.count(1, 10_000)),
+        put!(c.schema.limits.root_fields = v.count(1, 10_000)),
+    ),
+    setting(
+        "document.max_fields",
+        "Fields of a document, fragments followed",
+        "1 to 1000000",
+        put!(c.schema.limits.fields = v.count(1, 1_000_000)),
+    ),
+    setting(
+        "document.max_list_items",
+        "Items of a list argument",
+        "1 to 100000",
+        put!(c.schema.limits.list_items = v.count(1, 100_000)),
+    ),
+    setting(
+        "document.cache_bytes",
+        "Bytes that cached documents and plans may take, each",
+        "1 MiB (1048576) to 16 GiB",
+        put!(c.schema.limits.cache_bytes = v.count(KIB * KIB, 16 * GIB)),
     ),
     setting(
         "document.introspection",
         "Whether introspection is answered",
         "true or false",
-        put!(c.document.introspection = v.boolean()),
+        put!(c.schema.introspection = v.boolean()),
     ),
     setting(
         "limits.connections",

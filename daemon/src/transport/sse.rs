@@ -250,10 +250,12 @@ impl EventStream {
         if self.named_cursor.elapsed() < CURSOR_AGE {
             return frame::SSE_COMMENT.to_vec();
         }
-        let Some(cursor) = self.connection.quiet_cursor() else { return frame::SSE_COMMENT.to_vec() };
-        self.named_cursor = Instant::now();
         let mut bytes = frame::SSE_COMMENT.to_vec();
-        frame::sse_cursor(&mut bytes, &cursor);
+        // If something waits, it brings its own cursor.
+        if let Some(cursor) = self.connection.quiet_cursor() {
+            frame::sse_cursor(&mut bytes, &cursor);
+            self.named_cursor = Instant::now();
+        }
         bytes
     }
 

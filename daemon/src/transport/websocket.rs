@@ -334,8 +334,9 @@ impl Session {
 
     /// W14: tells a quiet client where it stands.
     async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        let quiet = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
-        let Some(cursor) = quiet else { return socket.flush().await.map_err(|_| End::Gone) };
+        // If something waits, it brings its own cursor.
+        let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
+        let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
         self.named_cursor = Instant::now();
         self.send(socket, [transport_ws::ping(&cursor).into_bytes()]).await
     }
