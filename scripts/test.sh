@@ -55,7 +55,8 @@ check_schema
 install_clients
 
 scripts/cluster.sh start "$cluster" 54400 --test
-export TIDINGS_TEST_URL="postgres://postgres@127.0.0.1:$(<"$cluster/port")/postgres"
+port=$(<"$cluster/port")
+export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
 export TIDINGS_TEST_PGBIN=$pg_bin
 export TIDINGS_BIN=$target/debug/tidings
 
