@@ -21,7 +21,7 @@ COPY --from=rust /usr/local/cargo /usr/local/cargo
 WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    --mount=type=cache,id=target-extension-${PG_MAJOR},target=/src/target \
+    --mount=type=cache,id=target-extension,target=/src/target \
     DESTDIR=/out PG_CONFIG=/usr/lib/postgresql/${PG_MAJOR}/bin/pg_config scripts/install-extension.sh
 
 FROM postgres:${PG_MAJOR}-bookworm AS database
