@@ -76,7 +76,7 @@ scripts/install-extension.sh
 database=postgres://postgres@127.0.0.1:$(<"$bench/port")/postgres
 "$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 "$database" -c 'create extension tidings'
 
-TIDINGS_JWT_SECRET=$(new_secret)
+TIDINGS_JWT_SECRET=$(new_secret 32)
 export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt TIDINGS_DATABASE_URL=$database
 token=$("$target/release/tidings" token --tenant bench --user bench)
 

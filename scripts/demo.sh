@@ -32,8 +32,8 @@ trap 'echo; say "stopping"; exit 0' INT # the way a demo is meant to end
 trap 'exit 143' TERM
 
 # A secret that is made once and readable by its owner only.
-secret() {
-    if [[ ! -s $demo/$1 ]]; then (umask 077 && new_secret >"$demo/$1"); fi
+secret() { # secret NAME BYTES
+    if [[ ! -s $demo/$1 ]]; then (umask 077 && new_secret "$2" >"$demo/$1"); fi
     cat "$demo/$1"
 }
 
@@ -44,7 +44,7 @@ build() {
 }
 
 # psql as superuser, through the private socket.
-sql() { "$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$demo/run" -p "$port" -U postgres "$@"; }
+sql() { PGOPTIONS='-c client_min_messages=warning' "$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$demo/run" -p "$port" -U postgres "$@"; }
 
 # Loads the shop, unless it is there and was made from the same SQL.
 load_shop() {
@@ -67,7 +67,7 @@ start_daemon() {
     export TIDINGS_DATABASE_URL=postgres://tidings_daemon:$daemon_password@127.0.0.1:$port/shop
     export TIDINGS_LISTEN=$address
     export TIDINGS_AUTH=jwt
-    TIDINGS_JWT_SECRET=$(secret jwt.secret)
+    TIDINGS_JWT_SECRET=$(secret jwt.secret 32)
     export TIDINGS_JWT_SECRET
     start_tied "$target/release/tidings" serve >"$demo/daemon.log" 2>&1 9>&-
     daemon=$!
@@ -125,8 +125,8 @@ stream_orders() {
     return 1
 }
 
-daemon_password=$(secret daemon.password)
-app_password=$(secret app.password)
+daemon_password=$(secret daemon.password 16)
+app_password=$(secret app.password 16)
 orders='{"query":"subscription { orderChanged { operation record { id status total } old { status } changedColumns } }"}'
 
 build

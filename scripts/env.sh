@@ -161,5 +161,5 @@ await_http() {
     done
 }
 
-# A secret of 256 bits in hexadecimal.
-new_secret() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
+# A secret of $1 random bytes, in hexadecimal.
+new_secret() { od -An -v -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
