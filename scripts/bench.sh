@@ -72,7 +72,7 @@ scripts/build-daemon.sh
 cargo build --release -p tidings-benches
 scripts/install-extension.sh
 
-"${on_last_core[@]}" scripts/cluster.sh start "$bench" 54600 --test
+"${on_last_core[@]}" scripts/cluster.sh start "$bench" 15600 --test
 database=postgres://postgres@127.0.0.1:$(<"$bench/port")/postgres
 "$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 "$database" -c 'create extension tidings'
 

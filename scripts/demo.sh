@@ -2,7 +2,7 @@
 # A small shop with live traffic in a private PostgreSQL, the daemon beside it, and one tenant's
 # events on your terminal until Ctrl-C.
 #
-# Everything it makes lies in .tidings/demo. Ports are taken from 54320 and 4000 upwards, on
+# Everything it makes lies in .tidings/demo. Ports are taken from 15432 and 4000 upwards, on
 # loopback only.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -130,7 +130,7 @@ app_password=$(secret app.password 16)
 orders='{"query":"subscription { orderChanged { operation record { id status total } old { status } changedColumns } }"}'
 
 build
-scripts/cluster.sh start "$demo" 54320 9>&-
+scripts/cluster.sh start "$demo" 15432 9>&-
 port=$(<"$demo/port")
 app_url=postgres://shop_app:$app_password@127.0.0.1:$port/shop
 load_shop

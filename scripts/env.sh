@@ -112,11 +112,12 @@ state_dir() {
 
 # --- Ports and processes ----------------------------------------------------------------------
 
-# Is a TCP port of this machine unused? Asks the kernel's tables: nothing to install, no connection made.
+# Can a server take this TCP port? Asks the kernel's tables: nothing to install, no connection made.
+# Connections that only wait for stray packets (state 06) do not stand in a server's way.
 port_is_free() {
     local hex
     printf -v hex '%04X' "$1"
-    ! awk -v port=":$hex" 'substr($2, length($2) - 4) == port { found = 1 } END { exit !found }' \
+    ! awk -v port=":$hex" 'substr($2, length($2) - 4) == port && $4 != "06" { found = 1 } END { exit !found }' \
         /proc/net/tcp /proc/net/tcp6 2>/dev/null
 }
 

@@ -54,7 +54,7 @@ scripts/install-extension.sh
 check_schema
 install_clients
 
-scripts/cluster.sh start "$cluster" 54400 --test
+scripts/cluster.sh start "$cluster" 15500 --test
 port=$(<"$cluster/port")
 export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
 export TIDINGS_TEST_PGBIN=$pg_bin
