@@ -79,8 +79,8 @@ daemon_failed() {
     die "the daemon $1" "Its log is in $demo/daemon.log."
 }
 
-# Tokens are valid for a while only; the next `make demo` prints new ones.
-token() { "$target/release/tidings" token --tenant "$1" --user "$2"; }
+# Good for a day; the next `make demo` prints new ones.
+token() { "$target/release/tidings" token --tenant "$1" --user "$2" --expires 86400; }
 
 introduce() {
     local psql=psql
