@@ -10,11 +10,11 @@ use crate::support::within;
 #[tokio::test]
 async fn a_backlog_comes_in_pages_each_event_once_and_in_order() {
     let database = database_with_orders().await;
-    let client = database.client().await;
+    let client = database.connect().await;
     let options = PostgresOptions {
         page_events: 700,
         page_bytes: 40_000,
-        ..PostgresOptions::new(database.url().parse().unwrap())
+        ..PostgresOptions::new(database.conninfo().parse().unwrap())
     };
     let mut source = PostgresSource::new(options, Metrics::default());
     let Step::Start(start) = within("the start", source.next()).await else {
@@ -22,7 +22,7 @@ async fn a_backlog_comes_in_pages_each_event_once_and_in_order() {
     };
 
     // A transaction that draws low ids and stays open over the whole backlog.
-    let open = database.client().await;
+    let open = database.connect().await;
     open.batch_execute("begin; select publish_event('c', 'late', '{}') from generate_series(1, 5)")
         .await
         .unwrap();

@@ -43,12 +43,12 @@ impl Script {
 
 async fn receives_typed_events(script: &str, scheme: &str) {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let url = format!("{scheme}://{}/graphql/stream", daemon.address);
     let query = "subscription { orderChanged { operation record { id status total } } }";
     let mut client = Script::start(script, &url, query, &token("ann", "acme"), "2");
     assert_eq!(client.line().await["subscribed"], true);
-    let sql = database.client().await;
+    let sql = database.connect().await;
     sql.batch_execute(
         "insert into orders values (1, 'globex', 'new', 1), (2, 'acme', 'new', 20.5);
          update orders set status = 'paid'",

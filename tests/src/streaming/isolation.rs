@@ -13,18 +13,21 @@ const ROWS: i32 = 9_999;
 #[tokio::test]
 async fn over_ten_thousand_events_no_tenant_receives_one_of_another() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let query = "subscription { orderInserted { id tenant_id } }";
     let mut acme = Sse::open(&daemon, &token("ann", "acme"), query).await;
     let mut globex = Socket::open(&daemon, &token("bob", "globex")).await;
     globex.subscribe("1", query).await;
-    let mut nobody =
-        Sse::open(&daemon, &token_of(serde_json::json!({"sub": "eve"}), crate::support::WAIT_MAX), query)
-            .await;
-    let admin = token_of(serde_json::json!({"sub": "root", "role": "admin"}), crate::support::WAIT_MAX);
+    let mut nobody = Sse::open(
+        &daemon,
+        &token_of(serde_json::json!({"sub": "eve"}), crate::support::STEP_TIME_MAX),
+        query,
+    )
+    .await;
+    let admin = token_of(serde_json::json!({"sub": "root", "role": "admin"}), crate::support::STEP_TIME_MAX);
     let mut admin = Sse::open(&daemon, &admin, query).await;
 
-    let client = database.client().await;
+    let client = database.connect().await;
     client
         .batch_execute(&format!(
             "do $$ begin for id in 0..{ROWS} loop
@@ -60,11 +63,11 @@ fn assert_row(result: &Value, id: i32, tenant: &str) {
 #[tokio::test]
 async fn a_row_that_changes_tenant_leaves_one_and_enters_the_other() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let query = "subscription { orderChanged { operation record { tenant_id } old { tenant_id } } }";
     let mut acme = Sse::open(&daemon, &token("ann", "acme"), query).await;
     let mut globex = Sse::open(&daemon, &token("bob", "globex"), query).await;
-    let client = database.client().await;
+    let client = database.connect().await;
     client.batch_execute("insert into orders values (1, 'acme', 'new')").await.unwrap();
     client.batch_execute("update orders set tenant_id = 'globex'").await.unwrap();
     let mut operations = Vec::new();

@@ -25,7 +25,7 @@ const ORDERS: &str = "
 
 /// A database with the orders attached.
 async fn database_with_orders() -> Database {
-    let database = Database::create().await;
-    database.client().await.batch_execute(ORDERS).await.unwrap();
+    let database = Database::new().await;
+    database.connect().await.batch_execute(ORDERS).await.unwrap();
     database
 }

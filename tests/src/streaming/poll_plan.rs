@@ -9,7 +9,7 @@ use super::database_with_orders;
 #[tokio::test]
 async fn the_poll_uses_the_indexes_and_touches_few_rows() {
     let database = database_with_orders().await;
-    let client = database.client().await;
+    let client = database.connect().await;
     client
         .batch_execute(
             "do $$ begin for i in 1..50 loop

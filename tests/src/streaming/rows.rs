@@ -13,9 +13,9 @@ const CHANGES: &str =
 #[tokio::test]
 async fn a_changed_row_arrives_with_exactly_the_selected_fields() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let mut stream = Sse::open(&daemon, &token("ann", "acme"), CHANGES).await;
-    let client = database.client().await;
+    let client = database.connect().await;
     client.batch_execute("insert into orders values (1, 'acme', 'new', 12.50)").await.unwrap();
     client.batch_execute("update orders set status = 'paid' where id = 1").await.unwrap();
     client.batch_execute("delete from orders").await.unwrap();
@@ -36,11 +36,11 @@ async fn a_changed_row_arrives_with_exactly_the_selected_fields() {
 #[tokio::test]
 async fn a_primary_key_argument_selects_one_row() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let query = "subscription($id: Int) { orderInserted(id: $id) { id } }";
     let mut one = Sse::open_with(&daemon, &token("ann", "acme"), query, json!({"id": 2})).await;
     let mut all = Sse::open_with(&daemon, &token("bob", "acme"), query, json!({"id": null})).await;
-    let client = database.client().await;
+    let client = database.connect().await;
     client
         .batch_execute("insert into orders select id, 'acme', 'new' from generate_series(1, 3) id")
         .await
@@ -57,7 +57,7 @@ async fn a_primary_key_argument_selects_one_row() {
 #[tokio::test]
 async fn a_published_event_arrives_over_websocket() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let mut socket = Socket::open(&daemon, &token("ann", "acme")).await;
     socket
         .subscribe(
@@ -65,7 +65,7 @@ async fn a_published_event_arrives_over_websocket() {
             r#"subscription { events(channel: "chat", types: ["posted"]) { type data tenantId } }"#,
         )
         .await;
-    let client = database.client().await;
+    let client = database.connect().await;
     client
         .batch_execute(
             r#"select publish_event('chat', 'typing', '{}', tenant_id => 'acme');
@@ -81,10 +81,10 @@ async fn a_published_event_arrives_over_websocket() {
 #[tokio::test]
 async fn a_payload_far_over_the_limit_of_notify_arrives() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let query = r#"subscription { events(channel: "big") { data } }"#;
     let mut stream = Sse::open(&daemon, &token("ann", "acme"), query).await;
-    let client = database.client().await;
+    let client = database.connect().await;
     for size in [8_000, 900_000] {
         let text = "x".repeat(size);
         client.execute("select publish_event('big', 'text', to_jsonb($1::text))", &[&text]).await.unwrap();
@@ -95,10 +95,10 @@ async fn a_payload_far_over_the_limit_of_notify_arrives() {
 #[tokio::test]
 async fn a_table_attached_later_can_be_subscribed_to_and_a_live_subscription_stays() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let token = token("ann", "acme");
     let mut orders = Sse::open(&daemon, &token, "subscription { orderInserted { id } }").await;
-    let client = database.client().await;
+    let client = database.connect().await;
     client
         .batch_execute(
             "create table notes (id uuid primary key, body text);
@@ -126,9 +126,9 @@ async fn a_table_attached_later_can_be_subscribed_to_and_a_live_subscription_sta
 #[tokio::test]
 async fn events_published_without_a_notification_are_found_by_the_safety_poll() {
     let database = database_with_orders().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let mut stream = Sse::open(&daemon, &token("ann", "acme"), "subscription { orderInserted { id } }").await;
-    let client = database.client().await;
+    let client = database.connect().await;
     // The names of prepared transactions are the whole server's.
     let name = format!("streaming_{}", std::process::id());
     let insert = "insert into orders values (1, 'acme', 'new')";
