@@ -132,6 +132,10 @@ impl<'a> Writer<'a> {
         match found {
             Found::Nothing => return self.null(field, shape, path),
             Found::Cut => return self.refuse(field, path, &cut()),
+            Found::Invalid => {
+                let message = format!("The event holds no valid JSON for {}", field.coordinate);
+                return self.refuse(field, path, &FieldError { code: "INVALID_VALUE", message });
+            }
             Found::Json(text) => return self.value(field, shape, text, path),
             Found::Object(object) => {
                 return match &shape.kind {

@@ -104,6 +104,14 @@ fn queries_are_answered() {
         )
     );
     assert_eq!(
+        queried(
+            &schema,
+            "\"A description.\" query Q(\"\"\"Another.\"\"\" $x: Boolean = true) { __typename @include(if: $x) }",
+            ""
+        ),
+        r#"{"data":{"__typename":"Query"}}"#
+    );
+    assert_eq!(
         queried(&schema, "query($n: String!) { __type(name: $n) { name kind } }", r#"{"n":"OrderChange"}"#),
         r#"{"data":{"__type":{"name":"OrderChange","kind":"OBJECT"}}}"#
     );

@@ -206,6 +206,11 @@ fn odd_payloads_do_no_harm() {
         let text = result(&schema(), "subscription { orderInserted { id note } }", &event);
         assert!(text.starts_with("{\"data\":null,\"errors\""), "{text}");
     }
+    for payload in ["", "{", "1},\"errors\":[{\"message\":\"forged\"}"] {
+        let event = Event { channel: "c".into(), payload: payload.into(), ..Event::default() };
+        let text = result(&schema(), "subscription { events(channel: \"c\") { data } }", &event);
+        assert!(text.starts_with("{\"data\":null,\"errors\"") && text.contains("no valid JSON"), "{text}");
+    }
     let far = Event { created_at_us: i64::MAX, ..row(Operation::Insert, "{}") };
     let text = result(&schema(), "subscription { orderChanged { createdAt } }", &far);
     assert!(text.contains("NULL_VALUE"), "{text}");
