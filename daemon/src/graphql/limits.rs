@@ -15,9 +15,11 @@ pub struct Limits {
     /// [`Limits::DEPTH_MAX`] counts, so that no recursion can exhaust a stack. The introspection
     /// query of the usual tools needs 17.
     pub depth: usize,
-    /// Aliases, which make introspection answer the same question many times:
-    /// `TOO_MANY_ALIASES`.
+    /// Aliases: `TOO_MANY_ALIASES`. Each can repeat a large value in every result.
     pub aliases: usize,
+    /// Aliases below `__schema` and `__type`, and further ones of these two: `TOO_MANY_ALIASES`. Each
+    /// can repeat the whole schema in the result, and no tool needs one.
+    pub introspection_aliases: usize,
     /// Root fields of one operation, fragments followed: `TOO_MANY_ROOT_FIELDS`.
     pub root_fields: usize,
     /// Fields of all operations and fragments, fragments followed from each, which bounds validation
@@ -25,7 +27,7 @@ pub struct Limits {
     pub fields: usize,
     /// Items of a list argument: `BAD_USER_INPUT`.
     pub list_items: usize,
-    /// Estimated bytes that cached documents and plans may take, each.
+    /// Estimated bytes that cached documents, plans and results of queries may take, each.
     pub cache_bytes: usize,
 }
 
@@ -36,6 +38,7 @@ impl Default for Limits {
             tokens: 10_000,
             depth: 32,
             aliases: 50,
+            introspection_aliases: 4,
             root_fields: 10,
             fields: 10_000,
             list_items: 100,

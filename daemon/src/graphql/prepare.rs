@@ -62,9 +62,8 @@ impl Schema {
         };
         let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
         if head.kind == OperationKind::Query {
-            return query::execute(self, executable, operation, variables)
-                .map(Prepared::Query)
-                .map_err(|e| vec![e]);
+            let result = query::execute(self, document.id, executable, operation, variables);
+            return result.map(Prepared::Query).map_err(|error| vec![error]);
         }
         let row_events = self.may_read_row_channels(identity);
         let plan =
