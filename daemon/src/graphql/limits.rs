@@ -27,6 +27,9 @@ pub struct Limits {
     pub fields: usize,
     /// Items of a list argument: `BAD_USER_INPUT`.
     pub list_items: usize,
+    /// Bytes of one result: `RESULT_TOO_LARGE` at the field that exceeds it. Aliases can ask for the
+    /// same large value many times. An event with its old record has 2 MiB by default.
+    pub result_bytes: usize,
     /// Estimated bytes that cached documents, plans and results of queries may take, each.
     pub cache_bytes: usize,
 }
@@ -38,10 +41,11 @@ impl Default for Limits {
             tokens: 10_000,
             depth: 32,
             aliases: 50,
-            introspection_aliases: 4,
+            introspection_aliases: 2,
             root_fields: 10,
             fields: 10_000,
             list_items: 100,
+            result_bytes: 8 << 20,
             cache_bytes: 64 << 20,
         }
     }

@@ -115,8 +115,13 @@ impl Schema {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan);
         }
-        let compiler =
-            Compiler { schema: &self.compiled, bindings: &self.bindings, document: executable, variables };
+        let compiler = Compiler {
+            schema: &self.compiled,
+            bindings: &self.bindings,
+            document: executable,
+            variables,
+            bytes_max: self.options.limits.result_bytes,
+        };
         let mut plan = compiler.compile(operation, row_events)?;
         plan.result = self.interner.intern(plan.result);
         let bytes = plan.bytes();

@@ -150,6 +150,13 @@ fn many_errors_are_summed_up() {
 }
 
 #[test]
+fn a_value_asked_for_too_often_is_refused() {
+    let aliases: String = (0..40).map(|n| format!("a{n}: note ")).collect();
+    let text = inserted(&aliases, &format!("{{\"note\":\"{}\"}}", "x".repeat(1 << 20)));
+    assert!(text.len() < 9 << 20 && text.contains(r#""a39":null}}"#) && text.contains("RESULT_TOO_LARGE"));
+}
+
+#[test]
 fn a_truncated_table_is_told() {
     let truncate = Event { payload: "{}".into(), ..row(Operation::Truncate, "") };
     assert_eq!(
