@@ -1,2 +1,41 @@
-//! The `tidings` PostgreSQL extension.
+//! The `tidings` PostgreSQL extension: captures events inside the publisher's own transaction.
+//!
+//! # Layout, in the order an event takes
+//!
+//! - `settings`: the GUCs
+//! - `publish`: `publish_event`
+//! - `capture`: the trigger function; `plan` is its configuration, `render` writes records as JSON
+//! - `store`: the one place that writes to `tidings.events` and wakes readers
+//! - `condition`, `roles`: what `attach_trigger` needs from the parser and the session
+//!
+//! SQL objects live in `sql/` at the root of the repository, in the order of their numbers.
+
+use pgrx::prelude::*;
+
+mod settings;
+
+mod publish;
+
+mod capture;
+mod plan;
+mod render;
+
+mod store;
+mod transaction;
+
+mod condition;
+mod error;
+mod roles;
+mod sys;
+
+mod schema;
+
 ::pgrx::pg_module_magic!();
+
+/// Runs when the library is loaded into a backend.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    settings::register();
+    plan::register();
+    transaction::register();
+}

@@ -1,0 +1,14 @@
+//! The SQL of the extension, in the order of installation.
+
+use pgrx::extension_sql_file;
+
+extension_sql_file!("../../sql/00_schema.sql", name = "schema");
+extension_sql_file!("../../sql/10_events.sql", name = "events", requires = ["schema"]);
+extension_sql_file!("../../sql/20_publish.sql", name = "publish", requires = ["events"]);
+extension_sql_file!("../../sql/30_attachments.sql", name = "attachments", requires = ["publish"]);
+extension_sql_file!("../../sql/40_capture.sql", name = "capture", requires = ["attachments"]);
+extension_sql_file!("../../sql/50_attach.sql", name = "attach", requires = ["capture"]);
+extension_sql_file!("../../sql/60_follow.sql", name = "follow", requires = ["attach"]);
+extension_sql_file!("../../sql/70_retention.sql", name = "retention", requires = ["follow"]);
+extension_sql_file!("../../sql/80_reservations.sql", name = "reservations", requires = ["retention"]);
+extension_sql_file!("../../sql/90_grants.sql", name = "grants", requires = ["reservations"]);

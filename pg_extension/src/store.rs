@@ -1,0 +1,268 @@
+//! The one place that writes to `tidings.events` and wakes its readers.
+
+use crate::{settings, sys, transaction};
+use pgrx::prelude::*;
+use std::cell::Cell;
+use std::ffi::{CStr, CString};
+
+/// Who may receive an event; see the `audience` column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Open,
+    Tenant,
+    User,
+    Both,
+}
+
+impl Audience {
+    pub(crate) fn of(tenant: bool, user: bool) -> Self {
+        match (tenant, user) {
+            (false, false) => Self::Open,
+            (true, false) => Self::Tenant,
+            (false, true) => Self::User,
+            (true, true) => Self::Both,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Tenant => "tenant",
+            Self::User => "user",
+            Self::Both => "both",
+        }
+    }
+}
+
+/// One event, ready to be stored. Payloads are JSON texts that were checked or made by us.
+#[derive(Debug)]
+pub(crate) struct Event<'a> {
+    pub(crate) channel: &'a str,
+    pub(crate) event_type: &'a str,
+    pub(crate) type_name: Option<&'a str>,
+    pub(crate) audience: Audience,
+    pub(crate) tenant_id: Option<&'a str>,
+    pub(crate) user_id: Option<&'a str>,
+    pub(crate) payload: &'a [u8],
+    pub(crate) old_payload: Option<&'a [u8]>,
+    pub(crate) changed_columns: Option<Vec<&'a str>>,
+    pub(crate) metadata: Option<&'a [u8]>,
+    pub(crate) truncated: bool,
+}
+
+/// Three fixed partitions, (epoch / retention) mod 3; `sql/10_events.sql` creates them.
+const SLOTS: usize = 3;
+const SLOT_TABLES: [&CStr; SLOTS] = [c"events_0", c"events_1", c"events_2"];
+/// Seconds from 1970 to 2000, PostgreSQL's own epoch.
+const POSTGRES_EPOCH_SECONDS: i64 = 946_684_800;
+const COLUMNS: usize = 14;
+
+thread_local! {
+    static INSERT_PLANS: Cell<[pg_sys::SPIPlanPtr; SLOTS]> = const { Cell::new([std::ptr::null_mut(); SLOTS]) };
+    static NOTIFY_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// Stores an event in the current transaction and returns its id.
+pub(crate) fn store(event: Event<'_>) -> i64 {
+    // SAFETY: reads the clock.
+    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let slot = slot_at(now);
+    let table = sys::relation_oid(SLOT_TABLES[slot]);
+    let sequence = sys::relation_oid(c"events_id_seq");
+    let mut values = values_of(event);
+    {
+        let _owner = RunAsOwner::of(table);
+        let id = next_id(sequence);
+        values[0] = id.into_datum();
+        // SAFETY: assigns the top-level transaction id if there is none; we are in a transaction.
+        values[1] = Some(pg_sys::Datum::from(unsafe { pg_sys::GetTopFullTransactionId().value }));
+        values[12] = Some(pg_sys::Datum::from(now));
+        execute(insert_plan(slot), &mut values);
+        wake();
+    }
+    if settings::FORCE_SYNC_COMMIT.get() {
+        // SAFETY: sets a flag for the commit of this transaction.
+        unsafe { pg_sys::ForceSyncCommit() };
+    }
+    i64::try_from(values[0].map_or(0, |datum| datum.value())).unwrap_or(i64::MAX)
+}
+
+/// The slot for events of this moment.
+fn slot_at(now: pg_sys::TimestampTz) -> usize {
+    let seconds = now.div_euclid(1_000_000) + POSTGRES_EPOCH_SECONDS;
+    let period = seconds.div_euclid(i64::from(settings::RETENTION.get().max(1)));
+    usize::try_from(period.rem_euclid(SLOTS as i64)).unwrap_or(0)
+}
+
+/// The values in the order of the insert; id, xid and time are filled in later.
+fn values_of(event: Event<'_>) -> [Option<pg_sys::Datum>; COLUMNS] {
+    let text = |value: &str| Some(sys::text_datum(value.as_bytes()));
+    let metadata = match event.metadata {
+        Some(explicit) => Some(sys::text_datum(explicit)),
+        None => session_metadata(),
+    };
+    [
+        None,
+        None,
+        text(event.channel),
+        text(event.event_type),
+        event.type_name.and_then(text),
+        text(event.audience.name()),
+        event.tenant_id.and_then(text),
+        event.user_id.and_then(text),
+        Some(sys::text_datum(event.payload)),
+        event.old_payload.map(sys::text_datum),
+        event.changed_columns.and_then(IntoDatum::into_datum),
+        metadata,
+        None,
+        event.truncated.into_datum(),
+    ]
+}
+
+/// The setting `tidings.metadata`; content that is not JSON never fails the writer.
+fn session_metadata() -> Option<pg_sys::Datum> {
+    let setting = settings::METADATA.get()?;
+    let text = setting.to_bytes();
+    if text.is_empty() {
+        return None;
+    }
+    let problem = if text.len() > settings::max_event_bytes() {
+        "is larger than tidings.max_event_bytes"
+    } else if serde_json::from_slice::<serde::de::IgnoredAny>(text).is_err() {
+        "is not valid JSON"
+    } else {
+        return Some(sys::text_datum(text));
+    };
+    if transaction::first_metadata_warning() {
+        crate::error::warn(
+            format!("setting tidings.metadata {problem}; events of this transaction have no metadata"),
+            "Set it to a JSON object: select set_config('tidings.metadata', '{\"actor\":\"ada\"}', true);",
+        );
+    }
+    None
+}
+
+/// Runs as the owner of the events, who alone may write there, until dropped.
+struct RunAsOwner {
+    user: pg_sys::Oid,
+    context: i32,
+}
+
+impl RunAsOwner {
+    fn of(table: pg_sys::Oid) -> Self {
+        let mut saved = Self { user: pg_sys::InvalidOid, context: 0 };
+        // SAFETY: the table is opened, read and closed again; its lock stays until the end of the
+        // transaction, as the insert needs it anyway. Only the saved identity is restored later.
+        unsafe {
+            let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
+            let owner = (*(*relation).rd_rel).relowner;
+            pg_sys::table_close(relation, pg_sys::NoLock as i32);
+            pg_sys::GetUserIdAndSecContext(&mut saved.user, &mut saved.context);
+            pg_sys::SetUserIdAndSecContext(
+                owner,
+                saved.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
+            );
+        }
+        saved
+    }
+}
+
+impl Drop for RunAsOwner {
+    fn drop(&mut self) {
+        // SAFETY: restores what GetUserIdAndSecContext returned. After an error PostgreSQL restores
+        // it once more when the (sub)transaction aborts.
+        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
+    }
+}
+
+fn next_id(sequence: pg_sys::Oid) -> i64 {
+    // SAFETY: nextval_oid takes one OID and returns a bigint, never null.
+    unsafe { pgrx::direct_function_call::<i64>(pg_sys::nextval_oid, &[Some(pg_sys::Datum::from(sequence))]) }
+        .unwrap_or_default()
+}
+
+/// One NOTIFY for all events of the transaction.
+fn wake() {
+    if settings::NOTIFY.get() && transaction::needs_notify() {
+        execute(notify_plan(), &mut []);
+        transaction::set_notified();
+    }
+}
+
+fn execute(plan: pg_sys::SPIPlanPtr, values: &mut [Option<pg_sys::Datum>]) {
+    let mut datums: Vec<pg_sys::Datum> =
+        values.iter().map(|value| value.unwrap_or(pg_sys::Datum::null())).collect();
+    let nulls: Vec<std::ffi::c_char> =
+        values.iter().map(|value| if value.is_some() { b' ' as _ } else { b'n' as _ }).collect();
+    // SAFETY: connect and finish are paired (an error unwinds and the abort cleans up SPI); the plan
+    // was made for exactly these parameters.
+    let code = unsafe {
+        pg_sys::SPI_connect();
+        let code = pg_sys::SPI_execute_plan(plan, datums.as_mut_ptr(), nulls.as_ptr(), false, 0);
+        pg_sys::SPI_finish();
+        code
+    };
+    if code < 0 {
+        error!("tidings could not store an event: SPI error {code}");
+    }
+}
+
+fn insert_plan(slot: usize) -> pg_sys::SPIPlanPtr {
+    let mut plans = INSERT_PLANS.get();
+    if plans[slot].is_null() {
+        use pg_sys::{BOOLOID, INT8OID, JSONOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID, XID8OID};
+        plans[slot] = prepare(
+            &format!(
+                "insert into tidings.events_{slot} (slot, id, xid, channel, event_type, type_name, audience, \
+                 tenant_id, user_id, payload, old_payload, changed_columns, metadata, created_at, truncated) \
+                 values ({slot}, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+            ),
+            &mut [
+                INT8OID,
+                XID8OID,
+                TEXTOID,
+                TEXTOID,
+                TEXTOID,
+                TEXTOID,
+                TEXTOID,
+                TEXTOID,
+                JSONOID,
+                JSONOID,
+                TEXTARRAYOID,
+                JSONOID,
+                TIMESTAMPTZOID,
+                BOOLOID,
+            ],
+        );
+        INSERT_PLANS.set(plans);
+    }
+    plans[slot]
+}
+
+fn notify_plan() -> pg_sys::SPIPlanPtr {
+    let mut plan = NOTIFY_PLAN.get();
+    if plan.is_null() {
+        plan =
+            prepare("select pg_catalog.pg_notify('tidings'::pg_catalog.text, ''::pg_catalog.text)", &mut []);
+        NOTIFY_PLAN.set(plan);
+    }
+    plan
+}
+
+/// Makes a plan that lives as long as the backend.
+fn prepare(statement: &str, types: &mut [pg_sys::Oid]) -> pg_sys::SPIPlanPtr {
+    let statement: CString = sys::c_string(statement);
+    let count = i32::try_from(types.len()).unwrap_or(0);
+    // SAFETY: the strings and types live across the call; SPI_keepplan moves the plan out of the
+    // SPI procedure's memory before SPI_finish frees that.
+    unsafe {
+        pg_sys::SPI_connect();
+        let plan = pg_sys::SPI_prepare(statement.as_ptr(), count, types.as_mut_ptr());
+        if plan.is_null() || pg_sys::SPI_keepplan(plan) != 0 {
+            let code = pg_sys::SPI_result;
+            error!("tidings could not prepare a statement: SPI error {code}");
+        }
+        pg_sys::SPI_finish();
+        plan
+    }
+}

@@ -1,0 +1,59 @@
+//! PostgreSQL functions that pgrx does not bind, and small safe wrappers around bound ones.
+
+use pgrx::prelude::*;
+use std::ffi::{CStr, CString, c_int};
+
+unsafe extern "C-unwind" {
+    #[link_name = "datum_image_eq"]
+    fn pg_datum_image_eq(left: pg_sys::Datum, right: pg_sys::Datum, by_value: bool, length: c_int) -> bool;
+
+    /// `BYTEA_OUTPUT_ESCAPE` or `BYTEA_OUTPUT_HEX`; read and written by `render`.
+    pub(crate) static mut bytea_output: c_int;
+}
+
+/// Binary comparison of two values that are not null.
+///
+/// # Safety
+/// Both values must be of a type with this length and by-value flag.
+pub(crate) unsafe fn same_image(
+    left: pg_sys::Datum,
+    right: pg_sys::Datum,
+    by_value: bool,
+    length: i16,
+) -> bool {
+    // SAFETY: the guard turns an error raised inside (a corrupt toast pointer) into an unwind; the
+    // caller vouches for the values.
+    unsafe {
+        pg_sys::ffi::pg_guard_ffi_boundary(|| pg_datum_image_eq(left, right, by_value, c_int::from(length)))
+    }
+}
+
+/// A C string; text with a zero byte cannot come out of PostgreSQL, so cutting there loses nothing.
+pub(crate) fn c_string(text: &str) -> CString {
+    let end = text.find('\0').unwrap_or(text.len());
+    CString::new(&text.as_bytes()[..end]).unwrap_or_default()
+}
+
+/// The schema and the tables of this extension, by name, each time: a `DROP EXTENSION` and
+/// `CREATE EXTENSION` in the same session gives them new OIDs.
+pub(crate) fn relation_oid(name: &CStr) -> pg_sys::Oid {
+    // SAFETY: syscache look-ups inside a transaction, with static C strings.
+    let oid = unsafe {
+        pg_sys::get_relname_relid(name.as_ptr(), pg_sys::get_namespace_oid(c"tidings".as_ptr(), true))
+    };
+    if oid == pg_sys::InvalidOid {
+        crate::error::refuse(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            format!("table tidings.{} does not exist", name.to_string_lossy()),
+            "Install the extension in this database: create extension tidings;",
+        );
+    }
+    oid
+}
+
+/// A text datum made of raw bytes in the server's encoding.
+pub(crate) fn text_datum(bytes: &[u8]) -> pg_sys::Datum {
+    let length = c_int::try_from(bytes.len()).unwrap_or(c_int::MAX);
+    // SAFETY: copies `length` bytes, which the slice has; json shares text's representation.
+    unsafe { pg_sys::Datum::from(pg_sys::cstring_to_text_with_len(bytes.as_ptr().cast(), length)) }
+}

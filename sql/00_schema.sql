@@ -1,0 +1,54 @@
+-- Everything that is not called by users lives in schema tidings. The schema that CREATE EXTENSION
+-- chose holds only publish_event, attach_trigger and detach_trigger.
+
+do $$
+begin
+    if '@extschema@' = 'tidings' then
+        raise exception using
+            errcode = 'invalid_parameter_value',
+            message = 'extension tidings cannot be installed into schema tidings',
+            detail = 'That schema holds the internal objects and is created by the extension.',
+            hint = 'Leave SCHEMA out, or name the schema in which publish_event should be found: '
+                'drop schema tidings; create extension tidings schema public;';
+    end if;
+    if current_setting('server_encoding') <> 'UTF8' then
+        raise exception using
+            errcode = 'feature_not_supported',
+            message = format('extension tidings needs a database in encoding UTF8, this one is in %s',
+                current_setting('server_encoding')),
+            hint = 'JSON is UTF-8 by definition. Create the database with: create database ... encoding ''UTF8'';';
+    end if;
+end
+$$;
+
+-- Not "if not exists": a schema that somebody else made and still owns could hold planted objects.
+create schema tidings;
+comment on schema tidings is 'Internals of extension tidings: events, attachments, retention.';
+
+-- The random part of the history id. It is written once here and deliberately not dumped: a
+-- restored copy is another history, and cursors of the original must not be accepted by it.
+create table tidings.history (
+    singleton boolean primary key default true check (singleton),
+    random_id uuid not null default pg_catalog.gen_random_uuid(),
+    started_at timestamptz not null default pg_catalog.clock_timestamp()
+);
+insert into tidings.history default values;
+comment on table tidings.history is 'The random part of tidings.history_id(); never dumped.';
+
+-- Identifies this unbroken sequence of transactions. The timeline comes from the insert position,
+-- because the one in pg_control can be stale just after a promotion. Fails during recovery.
+create function tidings.history_id() returns bigint
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select hashtextextended(
+        concat_ws('/',
+            (pg_control_system()).system_identifier,
+            left(pg_walfile_name(pg_current_wal_insert_lsn()), 8),
+            (select d.oid from pg_database d where d.datname = current_database()),
+            h.random_id),
+        0)
+    from tidings.history h;
+$$;
+comment on function tidings.history_id() is
+    'Hash of system identifier, timeline, database and a random id; part of every cursor.';

@@ -1,0 +1,238 @@
+-- Attachments follow what happens to their tables: renames, added and dropped columns, new and detached
+-- partitions, drops. Event triggers run for everybody's DDL, so they leave at once when nothing
+-- attached is concerned, and never make that DDL fail.
+
+-- Gives the row triggers of a table a new argument. The definition is printed by PostgreSQL, so a WHEN
+-- clause keeps the meaning it had when it was parsed, whatever search_path is in force now.
+create function tidings.rewrite_triggers(entry tidings.attachments) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
+set tidings_internal.busy = 'on'
+as $$
+declare
+    found_trigger record;
+    relation text;
+    definition text;
+    old_tail text;
+begin
+    for found_trigger in
+        select t.oid, t.tgname, t.tgargs, n.nspname, c.relname
+        from pg_trigger t
+        join pg_class c on c.oid = t.tgrelid
+        join pg_namespace n on n.oid = c.relnamespace
+        where t.tgrelid = entry.target and t.tgfoid = 'tidings.capture()'::regprocedure
+            and t.tgname in ('!tidings_insert', '!tidings_update', '!tidings_delete')
+    loop
+        relation := format('%I.%I', found_trigger.nspname, found_trigger.relname);
+        definition := pg_get_triggerdef(found_trigger.oid);
+        -- tgargs holds the one argument and a zero byte.
+        old_tail := format(' EXECUTE FUNCTION tidings.capture(''%s'')', replace(
+            convert_from(substring(found_trigger.tgargs from 1 for length(found_trigger.tgargs) - 1), 'UTF8'),
+            '''', ''''''));
+        if left(definition, 15) <> 'CREATE TRIGGER ' or right(definition, length(old_tail)) <> old_tail then
+            raise exception using errcode = 'internal_error',
+                message = format('trigger %I on %s has an unexpected definition', found_trigger.tgname, relation);
+        end if;
+        execute format('create or replace trigger %s execute function tidings.capture(%L)',
+            substr(left(definition, length(definition) - length(old_tail)), 16), tidings.trigger_argument(entry));
+        execute format('alter trigger %I on %s depends on extension tidings', found_trigger.tgname, relation);
+        if entry.always then
+            execute format('alter table %s enable always trigger %I', relation, found_trigger.tgname);
+        end if;
+    end loop;
+end
+$$;
+
+-- A partition that was detached keeps its TRUNCATE trigger, which is a trigger of its own.
+create function tidings.drop_orphaned_truncate_triggers() returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+set tidings_internal.busy = 'on'
+as $$
+declare
+    orphan record;
+begin
+    for orphan in
+        select n.nspname, c.relname
+        from pg_trigger t
+        join pg_class c on c.oid = t.tgrelid
+        join pg_namespace n on n.oid = c.relnamespace
+        where t.tgname = '!tidings_truncate' and t.tgfoid = 'tidings.capture()'::regprocedure
+            and not exists (
+                select from tidings.attachments a
+                where a.target = c.oid or a.target in (select relid from pg_partition_ancestors(c.oid)))
+    loop
+        execute format('drop trigger %I on %I.%I', '!tidings_truncate', orphan.nspname, orphan.relname);
+    end loop;
+end
+$$;
+
+-- The names after a rename, in the same order; without the columns that were dropped.
+create function tidings.current_names(target oid, names name[]) returns name[]
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg(coalesce(a.attname, n.name) order by n.place)
+    from unnest(names) with ordinality n (name, place)
+    left join tidings.attached_columns c on c.target = current_names.target and c.attname = n.name
+    left join pg_attribute a on a.attrelid = c.target and a.attnum = c.attnum and not a.attisdropped
+    where c.attnum is null or a.attnum is not null;
+$$;
+
+-- Brings one attachment up to date with its table.
+create function tidings.follow(target oid) returns void
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+set client_min_messages = warning
+as $$
+declare
+    entry tidings.attachments;
+    before tidings.attachments;
+    lost name;
+begin
+    select * into entry from tidings.attachments a where a.target = follow.target;
+    if not found then
+        return;
+    end if;
+    before := entry;
+    foreach lost in array array_remove(array[entry.tenant_column, entry.user_column], null) loop
+        if tidings.current_names(entry.target, array[lost]) is null then
+            raise warning using
+                message = format('column "%s" of %s decided who may see its events, and is gone', lost, entry.target),
+                hint = 'Nobody receives them now. Attach the table again with another column.';
+        end if;
+    end loop;
+    entry.tenant_column := coalesce((tidings.current_names(target, array[entry.tenant_column]))[1], entry.tenant_column);
+    entry.user_column := coalesce((tidings.current_names(target, array[entry.user_column]))[1], entry.user_column);
+    -- All listed columns gone is not the same as no list: publish none but the key then.
+    if entry.columns is not null then
+        entry.columns := coalesce(tidings.current_names(target, entry.columns), '{}');
+    end if;
+    if entry.when_changed is not null then
+        entry.when_changed := coalesce(tidings.current_names(target, entry.when_changed), '{}');
+    end if;
+    perform tidings.sync_columns(target::regclass);
+    if entry is distinct from before then
+        update tidings.attachments a
+        set tenant_column = entry.tenant_column, user_column = entry.user_column,
+            columns = entry.columns, when_changed = entry.when_changed
+        where a.target = entry.target;
+        perform tidings.rewrite_triggers(entry);
+    end if;
+    perform tidings.sync_truncate_triggers(entry);
+    perform tidings.notify_schema();
+end
+$$;
+
+create function tidings.follow_ddl() returns event_trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    touched oid[];
+    target oid;
+begin
+    if current_setting('tidings_internal.busy', true) = 'on'
+        or not exists (select from tidings.attachments)
+    then
+        return;
+    end if;
+    if tg_tag in ('ALTER TYPE', 'ALTER DOMAIN') then
+        -- May be the type of an attached column; the daemon looks for itself.
+        perform tidings.notify_schema();
+        return;
+    end if;
+    if tg_tag = 'CREATE TRIGGER' then
+        -- pg_restore creates the triggers of a restored attachment: its columns have new numbers.
+        for target in
+            select distinct a.target
+            from pg_event_trigger_ddl_commands() d
+            join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
+            join tidings.attachments a on a.target = t.tgrelid
+            where t.tgfoid = 'tidings.capture()'::regprocedure
+                and not exists (select from tidings.attached_columns c where c.target = a.target)
+        loop
+            perform tidings.sync_columns(target::regclass);
+            perform tidings.notify_schema();
+        end loop;
+        return;
+    end if;
+    touched := array(
+        select distinct a.target::oid
+        from pg_event_trigger_ddl_commands() d
+        cross join lateral (
+            select d.objid as relid union select p.relid from pg_partition_ancestors(d.objid) p) r
+        join tidings.attachments a on a.target = r.relid
+        where d.classid = 'pg_class'::regclass);
+    if cardinality(touched) = 0 then
+        return;
+    end if;
+    begin
+        foreach target in array touched loop
+            perform tidings.follow(target);
+        end loop;
+        if tg_tag = 'ALTER TABLE' then
+            perform tidings.drop_orphaned_truncate_triggers();
+        end if;
+    exception when others then
+        raise warning using
+            message = format('tidings could not follow this change of %s: %s', target::regclass, sqlerrm),
+            hint = 'Attach the table again with attach_trigger().';
+    end;
+end
+$$;
+
+create function tidings.follow_drop() returns event_trigger
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    dropped record;
+begin
+    if current_setting('tidings_internal.busy', true) = 'on'
+        or not exists (select from tidings.attachments)
+    then
+        return;
+    end if;
+    for dropped in
+        select d.objid, d.object_type, d.address_names, a.target, a.operations
+        from pg_event_trigger_dropped_objects() d
+        left join tidings.attachments a on a.target = case
+            when d.object_type in ('table', 'table column') then d.objid
+            when d.object_type = 'trigger' and d.address_names[3] like '!tidings\_%'
+                then to_regclass(format('%I.%I', d.address_names[1], d.address_names[2]))
+            end
+        where a.target is not null
+        order by d.object_type = 'table' desc
+    loop
+        if dropped.object_type = 'table' then
+            delete from tidings.attachments a where a.target = dropped.target;
+            delete from tidings.attached_columns c where c.target = dropped.objid;
+        elsif not exists (select from tidings.attachments a where a.target = dropped.target) then
+            continue;
+        elsif dropped.object_type = 'trigger' then
+            if upper(replace(dropped.address_names[3], '!tidings_', '')) = any (dropped.operations) then
+                raise warning using
+                    message = format('%s of %s is no longer captured',
+                        upper(replace(dropped.address_names[3], '!tidings_', '')), dropped.target),
+                    hint = 'Attach the table again with attach_trigger(), or end its capture with detach_trigger().';
+            end if;
+        else
+            begin
+                perform tidings.follow(dropped.objid);
+            exception when others then
+                raise warning using
+                    message = format('tidings could not follow this change of %s: %s', dropped.target, sqlerrm),
+                    hint = 'Attach the table again with attach_trigger().';
+            end;
+        end if;
+    end loop;
+end
+$$;
+
+create event trigger tidings_follow_ddl on ddl_command_end
+    when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'COMMENT', 'ALTER TYPE', 'ALTER DOMAIN')
+    execute function tidings.follow_ddl();
+create event trigger tidings_follow_drop on sql_drop
+    execute function tidings.follow_drop();

@@ -1,0 +1,244 @@
+-- Retention and clean-up, and what an operator wants to know.
+
+-- Everything visible in this snapshot may be gone. A cursor that lacks any of it has expired.
+create table tidings.retention_floor (
+    singleton boolean primary key default true check (singleton),
+    -- Null until something was removed for the first time.
+    snapshot pg_snapshot,
+    moved_at timestamptz
+);
+insert into tidings.retention_floor default values;
+comment on table tidings.retention_floor is 'The snapshot up to which events may have been removed.';
+
+-- What was settled when. Only a logged snapshot can say that a transaction ended before a time:
+-- created_at is the time of the insert, and the commit may come much later.
+create table tidings.snapshot_log (
+    taken_at timestamptz primary key,
+    snapshot pg_snapshot not null
+);
+comment on table tidings.snapshot_log is 'Snapshots by time, written by tidings.maintain().';
+
+-- True if every event visible now in a slot was already visible in that snapshot. Uses the index on xid.
+create function tidings.slot_settled_in(slot integer, floor pg_snapshot) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unsettled boolean;
+begin
+    execute format(
+        'select exists (select from tidings.events_%s where xid >= pg_snapshot_xmax($1)) '
+        'or exists (select from tidings.events_%s where xid = any (array(select pg_snapshot_xip($1))))',
+        slot, slot)
+    into unsettled using floor;
+    return not unsettled;
+end
+$$;
+
+-- Empties a slot and moves the floor, in this transaction. Null: done. Otherwise why not.
+create function tidings.remove_slot(slot integer, floor pg_snapshot) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+-- A writer that waits behind our lock request waits no longer than this; we come back later.
+set lock_timeout = '20ms'
+as $$
+begin
+    if not tidings.slot_settled_in(slot, floor) then
+        return 'in use';
+    end if;
+    begin
+        execute format('lock table tidings.events_%s in access exclusive mode', slot);
+    exception when lock_not_available then
+        return 'locked';
+    end;
+    -- Again under the lock: no writer is in there now, and this statement sees all that came before.
+    if not tidings.slot_settled_in(slot, floor) then
+        return 'in use';
+    end if;
+    execute format('truncate tidings.events_%s', slot);
+    -- Snapshots of one server follow one another, so the later of the two covers both.
+    update tidings.retention_floor f
+    set snapshot = remove_slot.floor, moved_at = clock_timestamp()
+    where f.snapshot is null
+        or pg_snapshot_xmax(f.snapshot) < pg_snapshot_xmax(remove_slot.floor)
+        or (pg_snapshot_xmax(f.snapshot) = pg_snapshot_xmax(remove_slot.floor)
+            and pg_snapshot_xmin(f.snapshot) <= pg_snapshot_xmin(remove_slot.floor));
+    return null;
+end
+$$;
+
+create function tidings.slot_is_empty(slot integer) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    filled boolean;
+begin
+    execute format('select exists (select from tidings.events_%s)', slot) into filled;
+    return not filled;
+end
+$$;
+
+create function tidings.events_size() returns bigint
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    select sum(pg_total_relation_size(format('tidings.events_%s', slot)::regclass))::bigint
+    from generate_series(0, 2) slot;
+$$;
+
+-- Above the cap: the slot with the oldest events goes before its time, if that is what was asked for.
+create function tidings.enforce_size_cap(max_size_bytes bigint, action text) returns text
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    size bigint := tidings.events_size();
+    oldest integer;
+    floor pg_snapshot;
+    problem text;
+begin
+    if max_size_bytes = 0 or size <= max_size_bytes then
+        return null;
+    end if;
+    if action = 'warn' then
+        raise warning using
+            message = format('tidings.events holds %s, more than tidings.max_size allows (%s); nothing was removed',
+                pg_size_pretty(size), pg_size_pretty(max_size_bytes)),
+            hint = 'Lower tidings.retention, raise tidings.max_size, or set tidings.size_cap_action to remove_oldest.';
+        return 'warned';
+    end if;
+    select e.slot into oldest from tidings.events e order by e.id limit 1;
+    if not found then
+        return null;
+    end if;
+    select l.snapshot into floor
+    from tidings.snapshot_log l
+    where tidings.slot_settled_in(oldest, l.snapshot)
+    order by l.taken_at limit 1;
+    problem := tidings.remove_slot(oldest, coalesce(floor, pg_current_snapshot()));
+    return coalesce(problem, format('removed slot %s', oldest));
+end
+$$;
+
+create function tidings.maintain() returns jsonb
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wanted record;
+    floor pg_snapshot;
+    floor_at timestamptz;
+    cut_off timestamptz;
+    logged boolean := false;
+    problem text;
+    removed integer[] := '{}';
+    postponed jsonb := '{}';
+    expired bigint;
+    capped text;
+begin
+    -- An older snapshot would not see events that a slot has received since.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'invalid_transaction_state',
+            message = 'tidings.maintain() needs isolation level read committed',
+            hint = 'Call it outside of a repeatable read or serializable transaction.';
+    end if;
+    if not pg_try_advisory_xact_lock(hashtext('tidings'), hashtext('maintain')) then
+        return jsonb_build_object('busy', true);
+    end if;
+    select * into wanted from tidings.settings();
+    cut_off := clock_timestamp() - make_interval(secs => wanted.retention_seconds);
+
+    -- Taken before this transaction has an xid: then every xid below the snapshot's end is in WAL
+    -- before the log entry is, and a crash cannot hand one of them out again.
+    if pg_current_xact_id_if_assigned() is null and not exists (
+        select from tidings.snapshot_log l
+        where l.taken_at > clock_timestamp() - make_interval(secs => wanted.retention_seconds / 100.0))
+    then
+        insert into tidings.snapshot_log (snapshot, taken_at)
+        values (pg_current_snapshot(), clock_timestamp());
+        logged := true;
+    end if;
+
+    select l.snapshot, l.taken_at into floor, floor_at
+    from tidings.snapshot_log l where l.taken_at <= cut_off order by l.taken_at desc limit 1;
+    if found then
+        delete from tidings.snapshot_log l where l.taken_at < floor_at;
+        for slot in 0..2 loop
+            continue when tidings.slot_is_empty(slot);
+            problem := tidings.remove_slot(slot, floor);
+            if problem is null then
+                removed := removed || slot;
+            else
+                postponed := postponed || jsonb_build_object(slot::text, problem);
+            end if;
+        end loop;
+    end if;
+    capped := tidings.enforce_size_cap(wanted.max_size_bytes, wanted.size_cap_action);
+
+    delete from tidings.connections c where c.expires_at <= clock_timestamp();
+    get diagnostics expired = row_count;
+    return jsonb_build_object(
+        'busy', false, 'snapshot_logged', logged, 'removed_slots', removed, 'postponed_slots', postponed,
+        'size_cap', capped, 'expired_connections', expired);
+end
+$$;
+comment on function tidings.maintain() is
+    'Retention and clean-up; call it every minute or so. Returns what it did.';
+
+-- One row about the whole, cheap enough to be asked every few seconds.
+create function tidings.stats(
+    out events_estimate bigint,
+    out size_bytes bigint,
+    out oldest_event_at timestamptz,
+    out newest_event_at timestamptz,
+    out newest_event_id bigint,
+    out attached_tables bigint,
+    out reservations bigint,
+    out unsettled_xid xid,
+    out unsettled_pid integer,
+    out unsettled_age interval,
+    out notify_queue_usage double precision,
+    out retention interval,
+    out floor_snapshot pg_snapshot,
+    out floor_moved_at timestamptz
+)
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    select sum(greatest(pg_stat_get_live_tuples(format('tidings.events_%s', slot)::regclass), 0))
+    into events_estimate from generate_series(0, 2) slot;
+    size_bytes := tidings.events_size();
+    select e.created_at into oldest_event_at from tidings.events e order by e.id limit 1;
+    select e.created_at, e.id into newest_event_at, newest_event_id
+    from tidings.events e order by e.id desc limit 1;
+    select count(*) into attached_tables from tidings.attachments;
+    select count(*) into reservations from tidings.connections;
+    -- The transaction that holds back retention, and row versions, the longest.
+    select u.xid, u.pid, clock_timestamp() - u.started_at
+    into unsettled_xid, unsettled_pid, unsettled_age
+    from (
+        select a.backend_xid, a.pid, a.xact_start from pg_stat_activity a
+        where a.backend_xid is not null and a.datname = current_database() and a.pid <> pg_backend_pid()
+        union all
+        select p.transaction, null, p.prepared from pg_prepared_xacts p where p.database = current_database()
+    ) u (xid, pid, started_at)
+    order by age(u.xid) desc limit 1;
+    notify_queue_usage := pg_notification_queue_usage();
+    select make_interval(secs => s.retention_seconds) into retention from tidings.settings() s;
+    select f.snapshot, f.moved_at into floor_snapshot, floor_moved_at from tidings.retention_floor f;
+end
+$$;
+comment on function tidings.stats() is 'The state of the queue in one row.';
+
+create view tidings.stats as
+select
+    date_trunc('hour', e.created_at) as hour,
+    e.channel,
+    e.event_type,
+    count(*) as events,
+    sum(octet_length(e.payload::text) + coalesce(octet_length(e.old_payload::text), 0)) as payload_bytes
+from tidings.events e
+group by 1, 2, 3;
+comment on view tidings.stats is 'Events by hour, channel and event type. Reads every event kept.';

@@ -1,0 +1,46 @@
+-- Nobody but the owner may do anything until one of the two grants is given.
+
+create function tidings.grant_publisher(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A regrole prints as a quoted name.
+    execute format('grant usage on schema tidings to %s', role);
+    execute format('grant execute on function '
+        '@extschema@.publish_event(text, text, jsonb, text, text, jsonb), '
+        '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean), '
+        '@extschema@.detach_trigger(regclass), '
+        'tidings.attach(tidings.attachments, text), '
+        'tidings.register(tidings.attachments), '
+        'tidings.when_clause(tidings.attachments, text), '
+        'tidings.qualify_condition(text, text, text[]), '
+        'tidings.trigger_argument(tidings.attachments), '
+        'tidings.capture(), '
+        'tidings.detach(regclass) to %s', role);
+end
+$$;
+comment on function tidings.grant_publisher(regrole) is
+    'Lets a role publish events and attach its own tables.';
+
+create function tidings.grant_daemon(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute format('grant usage on schema tidings to %s', role);
+    execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
+        'tidings.retention_floor, tidings.stats to %s', role);
+    execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
+    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats() to %s', role);
+end
+$$;
+comment on function tidings.grant_daemon(regrole) is
+    'Lets a role read events and keep reservations: what the daemon logs in as.';
+
+revoke all on all functions in schema tidings from public;
+revoke all on function
+    @extschema@.publish_event(text, text, jsonb, text, text, jsonb),
+    @extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean),
+    @extschema@.detach_trigger(regclass)
+    from public;
