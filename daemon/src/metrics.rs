@@ -14,6 +14,10 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::event::Event;
 
+pub mod endpoint;
+
+pub use endpoint::EndpointMetrics;
+
 /// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
 
@@ -48,6 +52,8 @@ pub struct Metrics {
     pub event_age: Histogram,
     /// How far the source is behind, in seconds; set when the metrics are read.
     pub source_lag: Gauge<f64, AtomicU64>,
+    /// What the endpoint counts.
+    pub endpoint: EndpointMetrics,
     /// The channels that are counted by name.
     channels: Arc<Mutex<HashSet<String>>>,
 }
@@ -67,6 +73,7 @@ impl Default for Metrics {
             dispatch,
             event_age,
             source_lag: Gauge::default(),
+            endpoint: EndpointMetrics::default(),
             channels: Arc::default(),
         }
     }
@@ -109,6 +116,7 @@ impl Metrics {
             Unit::Seconds,
             metrics.source_lag.clone(),
         );
+        metrics.endpoint.register(registry);
         metrics
     }
 

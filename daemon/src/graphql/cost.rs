@@ -34,6 +34,8 @@ pub(super) fn check(document: &Document, limits: &Limits) -> Result<(), Excess> 
         _ => None,
     });
     let mut walk = Walk { fragments: fragments.collect(), known: HashMap::new(), depth_max: limits.depth() };
+    // Validation walks each definition by itself, so it is their sum that counts.
+    let mut fields = 0_usize;
     for definition in &document.definitions {
         let (selections, is_operation) = match definition {
             Definition::OperationDefinition(it) => (&it.selection_set, true),
@@ -45,8 +47,10 @@ pub(super) fn check(document: &Document, limits: &Limits) -> Result<(), Excess> 
             ("TOO_DEEP", message, definition.location())
         };
         let cost = walk.selections(selections, 0).ok_or_else(too_deep)?;
-        if cost.fields > limits.fields {
-            let message = format!("The operation selects more than {} fields", limits.fields);
+        fields = fields.saturating_add(cost.fields);
+        if fields > limits.fields {
+            let message =
+                format!("The document selects more than {} fields, fragments followed", limits.fields);
             return Err(("TOO_MANY_FIELDS", message, definition.location()));
         }
         if is_operation && cost.top > limits.root_fields {

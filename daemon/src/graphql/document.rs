@@ -70,29 +70,19 @@ impl Document {
         // Each level of the text is at most four levels of the parser.
         let parsed =
             Parser::new().recursion_limit(4 * limits.depth() + 16).parse_ast(text, "document.graphql");
-        let ast = parsed.map_err(|refused| from_diagnostics(&refused.errors, "GRAPHQL_PARSE_FAILED"))?;
+        let mut ast = parsed.map_err(|refused| from_diagnostics(&refused.errors, "GRAPHQL_PARSE_FAILED"))?;
         cost::check(&ast, limits).map_err(|(code, message, place)| {
             vec![GraphQLError {
                 locations: locations(place, &ast.sources),
                 ..GraphQLError::new(code, message)
             }]
         })?;
-        let heads = ast.definitions.iter().filter_map(|definition| match definition {
-            Definition::OperationDefinition(it) => Some(Head {
-                name: it.name.clone(),
-                kind: match it.operation_type {
-                    OperationType::Query => OperationKind::Query,
-                    OperationType::Mutation => OperationKind::Mutation,
-                    OperationType::Subscription => OperationKind::Subscription,
-                },
-                locations: locations(it.location(), &ast.sources),
-            }),
-            _ => None,
-        });
+        let operations = heads(&ast);
+        merge_root_fields(&mut ast);
         static IDS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
-            operations: heads.collect(),
+            operations,
             executable: validate(&ast, schema)
                 .map_err(|refused| from_diagnostics(&refused.errors, "GRAPHQL_VALIDATION_FAILED")),
         })
@@ -131,6 +121,59 @@ impl Document {
             None => operations.anonymous.as_ref(),
         }
     }
+}
+
+/// The operations of a document.
+fn heads(document: &ast::Document) -> Vec<Head> {
+    let operations = document.definitions.iter().filter_map(Definition::as_operation_definition);
+    let heads = operations.map(|operation| Head {
+        name: operation.name.clone(),
+        kind: match operation.operation_type {
+            OperationType::Query => OperationKind::Query,
+            OperationType::Mutation => OperationKind::Mutation,
+            OperationType::Subscription => OperationKind::Subscription,
+        },
+        locations: locations(operation.location(), &document.sources),
+    });
+    heads.collect()
+}
+
+/// Merges the equal root fields of each subscription. They are one field (section 5.2.4.1 counts
+/// response names), but apollo-compiler counts selections. It still does where a fragment repeats a
+/// root field: such a document is refused.
+fn merge_root_fields(document: &mut ast::Document) {
+    for definition in &mut document.definitions {
+        let Definition::OperationDefinition(operation) = definition else { continue };
+        if operation.operation_type != OperationType::Subscription || operation.selection_set.len() < 2 {
+            continue;
+        }
+        let operation = operation.make_mut();
+        let mut merged: Vec<ast::Selection> = Vec::with_capacity(operation.selection_set.len());
+        for selection in operation.selection_set.drain(..) {
+            let same = selection.as_field().and_then(|field| {
+                merged.iter_mut().find_map(|earlier| match earlier {
+                    ast::Selection::Field(earlier) if is_same_field(earlier, field) => Some((earlier, field)),
+                    _ => None,
+                })
+            });
+            match same {
+                Some((earlier, field)) => {
+                    earlier.make_mut().selection_set.extend(field.selection_set.iter().cloned())
+                }
+                None => merged.push(selection),
+            }
+        }
+        operation.selection_set = merged;
+    }
+}
+
+fn is_same_field(one: &ast::Field, other: &ast::Field) -> bool {
+    one.response_name() == other.response_name()
+        && one.name == other.name
+        && one.arguments == other.arguments
+        && one.directives == other.directives
+        && !one.selection_set.is_empty()
+        && !other.selection_set.is_empty()
 }
 
 /// Section 5. In two steps: what the schema does not know is reported alone, because a field that

@@ -19,8 +19,8 @@ pub struct Limits {
     pub aliases: usize,
     /// Root fields of one operation, fragments followed: `TOO_MANY_ROOT_FIELDS`.
     pub root_fields: usize,
-    /// Fields of one operation, fragments followed, which bounds validation and the plan:
-    /// `TOO_MANY_FIELDS`.
+    /// Fields of all operations and fragments, fragments followed from each, which bounds validation
+    /// and the plan: `TOO_MANY_FIELDS`.
     pub fields: usize,
     /// Items of a list argument: `BAD_USER_INPUT`.
     pub list_items: usize,

@@ -56,7 +56,18 @@ fn the_dearest_documents_that_pass_are_checked_soon() {
     let unknown = format!("subscription {{ orderChanged {{ {} }} }}", "nope ".repeat(9_000));
     let variables: String = (0..1_500).map(|n| format!("$v{n}: Int ")).collect();
     let unused = format!("query({variables}) {{ __typename }}");
-    for document in [merged, spread, unknown, unused] {
+    let many: String = (0..1_200).map(|n| format!("query q{n} {{ ...f }} ")).collect();
+    let many = format!("{many} fragment f on Query {{ {} }}", "tidings { version } ".repeat(4));
+    let levels: String = (0..10)
+        .map(|n| {
+            format!("fragment f{n} on OrderChange {{ ...f{m} record {{ id ...g }} ...f{m} }} ", m = n + 1)
+        })
+        .collect();
+    let levels = format!(
+        "subscription {{ orderChanged {{ ...f0 }} }} {levels} fragment f10 on OrderChange {{ eventId }} \
+         fragment g on Order {{ id total }}"
+    );
+    for document in [merged, spread, unknown, unused, many, levels] {
         let started = Instant::now();
         let _ = prepare(&schema, &document, "");
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}: {}", started.elapsed(), &document[..80]);

@@ -52,6 +52,15 @@ fn aliases_and_fragments_merge_in_response_order() {
 }
 
 #[test]
+fn equal_root_fields_are_one() {
+    let document = "subscription { orderInserted(id: 5) { id } orderInserted(id: 5) { count id } }";
+    assert_eq!(
+        result(&schema(), document, &row(Operation::Insert, ORDER)),
+        r#"{"data":{"orderInserted":{"id":"5","count":3}}}"#
+    );
+}
+
+#[test]
 fn skip_and_include_take_their_variables() {
     let schema = schema();
     let document = "subscription($a: Boolean!, $b: Boolean!) {
