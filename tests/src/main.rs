@@ -6,4 +6,6 @@ mod support;
 
 mod extension;
 
+mod protocol;
+
 mod streaming;
