@@ -7,6 +7,8 @@ set -euo pipefail
 source "$(dirname "$0")/env.sh"
 
 cargo_pgrx_version=0.18.1
+# The extension's default feature, which is what cargo-pgrx builds; the SQL is the same for all.
+kept_sql_major=15
 
 "$root/scripts/deps.sh" test
 use_postgresql
@@ -35,10 +37,13 @@ install_cargo_pgrx() {
 
 # The SQL in the repository must be what pgrx generates from the code today.
 check_schema() {
-    if [[ ! -x pg_extension/schema.sh ]]; then return; fi
+    if ((pg_major != kept_sql_major)); then
+        say "test: the kept SQL is checked on PostgreSQL $kept_sql_major only"
+        return
+    fi
     say "test: the kept SQL is the generated SQL"
     install_cargo_pgrx
-    PG_CONFIG=$pg_config pg_extension/schema.sh --check
+    pg_extension/schema.sh --check
 }
 
 install_clients() {
