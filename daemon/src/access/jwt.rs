@@ -224,4 +224,21 @@ mod tests {
         let missing = Jwt { public_key_file: Some("no/such.pem".into()), ..Config::default().jwt };
         assert!(message(missing).contains("no/such.pem"));
     }
+
+    /// The private key was thrown away; the token expires in the year 2286.
+    #[test]
+    fn rs256_is_checked_with_a_public_key_which_is_no_secret() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/access/testdata/rs256_public.pem");
+        let jwt = Jwt { public_key_file: Some(file.into()), ..Config::default().jwt };
+        let verifier = Verifier::new(&jwt).unwrap();
+        let token = include_str!("testdata/rs256_token.txt").trim();
+        assert_eq!(verifier.verify(&Secret::new(token)).unwrap()["sub"], "u");
+
+        let (signed, _) = token.rsplit_once('.').unwrap();
+        assert!(verifier.verify(&Secret::new(format!("{signed}.AAAA"))).is_err());
+        // Algorithm confusion: the public key, which anybody has, used as the secret of HS256.
+        let pem = Secret::new(std::fs::read_to_string(file).unwrap());
+        let forged = mint(&pem, json!({ "sub": "u", "exp": now() + 60 }).as_object().unwrap()).unwrap();
+        assert!(verifier.verify(&Secret::new(forged)).unwrap_err().to_string().contains("algorithm"));
+    }
 }
