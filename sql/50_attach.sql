@@ -381,7 +381,7 @@ begin
             perform pg_catalog.set_config('search_path', caller_path, true);
             execute statement;
             perform pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-        exception when syntax_error_or_access_rule_violation then
+        exception when syntax_error_or_access_rule_violation or data_exception or feature_not_supported then
             if entry.condition is null or sqlstate = '42501' then
                 raise;
             end if;
@@ -413,7 +413,10 @@ begin
     return format(E'when (%s\n)', tidings.qualify_condition(entry.condition, operation, array(
         select a.attname::text from pg_attribute a
         where a.attrelid = entry.target and a.attnum > 0 and not a.attisdropped)));
-exception when syntax_error then
+exception when syntax_error or data_exception then
+    if sqlstate = '22023' then
+        raise;
+    end if;
     raise exception using errcode = sqlstate,
         message = format('condition cannot be parsed: %s', sqlerrm),
         hint = 'Write it as in WHERE, for example: status = ''paid'' and new.total > 100.';

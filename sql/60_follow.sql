@@ -80,6 +80,25 @@ as $$
     where c.attnum is null or a.attnum is not null;
 $$;
 
+-- A restored attachment has its triggers created one by one, by pg_restore. Until the last is there,
+-- nothing may be added, or that one would be there already.
+create function tidings.has_all_triggers(entry tidings.attachments) returns boolean
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select not exists (
+        select from unnest(entry.operations) operation
+        cross join lateral (
+            select entry.target::oid as relid
+            union
+            select t.relid from pg_partition_tree(entry.target) t where operation = 'TRUNCATE'
+        ) wanted
+        join pg_class c on c.oid = wanted.relid and c.relkind in ('r', 'p')
+        where not exists (
+            select from pg_trigger t
+            where t.tgrelid = c.oid and t.tgname = '!tidings_' || lower(operation)));
+$$;
+
 -- Brings one attachment up to date with its table.
 create function tidings.follow(target oid) returns void
 language plpgsql security definer
@@ -93,6 +112,11 @@ declare
 begin
     select * into entry from tidings.attachments a where a.target = follow.target;
     if not found then
+        return;
+    end if;
+    if not exists (select from tidings.attached_columns c where c.target = entry.target) then
+        -- Being restored; see follow_ddl.
+        perform tidings.notify_schema();
         return;
     end if;
     before := entry;
@@ -144,14 +168,17 @@ begin
         return;
     end if;
     if tg_tag = 'CREATE TRIGGER' then
-        -- pg_restore creates the triggers of a restored attachment: its columns have new numbers.
+        -- The last trigger of a restored attachment: its columns may have other numbers than before.
         for target in
             select distinct a.target
             from pg_event_trigger_ddl_commands() d
             join pg_trigger t on d.classid = 'pg_trigger'::regclass and t.oid = d.objid
-            join tidings.attachments a on a.target = t.tgrelid
+            cross join lateral (
+                select t.tgrelid as relid union select p.relid from pg_partition_ancestors(t.tgrelid) p) r
+            join tidings.attachments a on a.target = r.relid
             where t.tgfoid = 'tidings.capture()'::regprocedure
                 and not exists (select from tidings.attached_columns c where c.target = a.target)
+                and tidings.has_all_triggers(a)
         loop
             perform tidings.sync_columns(target::regclass);
             perform tidings.notify_schema();

@@ -206,7 +206,8 @@ impl Search<'_> {
             let operation = self.operation;
             refuse_argument(
                 format!("condition uses {record}, which does not exist for {operation}"),
-                "Restrict operations to those that have it, for example operations => '{UPDATE}'.",
+                "Write the bare column name, which means the new record and for DELETE the old one, or restrict \
+                 operations to those that have it, for example operations => '{UPDATE}'.",
             );
         }
     }

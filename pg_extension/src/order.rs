@@ -8,15 +8,18 @@
 use crate::store;
 use pgrx::prelude::*;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 /// A place in a table: the table and the tuple's position.
 type Version = (pg_sys::Oid, u64);
 
-/// A change by a nested statement, captured before the event of the version that it replaces.
-#[derive(Debug)]
+/// One or more changes of a row by nested statements, captured before the event of the version that the
+/// first of them replaces.
+#[derive(Debug, Default)]
 struct Early {
+    /// In the order of the versions.
     ids: Vec<i64>,
+    /// What the last of them made; None after a DELETE.
     made: Option<Version>,
 }
 
@@ -30,7 +33,10 @@ const EARLY_MAX: usize = 100_000;
 #[derive(Default)]
 struct Versions {
     recent: VecDeque<Version>,
+    /// By the version that is replaced.
     early: HashMap<Version, Early>,
+    /// What early changes made: whatever replaces that is early too.
+    early_made: HashSet<Version>,
     overflowed: bool,
 }
 
@@ -61,40 +67,61 @@ pub(crate) unsafe fn captured(
     let (replaced, made) = unsafe { (version_of(relation, old), version_of(relation, new)) };
     // SAFETY: as above.
     let nested = replaced.is_some() && unsafe { made_by_us(old) } && trigger_depth() > 1;
-    let late = VERSIONS.with_borrow_mut(|versions| {
-        let chain = made.map(|made| versions.take_chain(made)).unwrap_or_default();
-        if let Some(replaced) = replaced.filter(|replaced| nested && !versions.recent.contains(replaced)) {
-            versions.remember_early(replaced, Early { ids: ids.clone(), made });
+    let renumbered = VERSIONS.with_borrow_mut(|versions| {
+        let following = made.map(|made| versions.take_chain(made)).unwrap_or_default();
+        let (change, renumbered) = joined(Early { ids, made }, following);
+        if let Some(replaced) = replaced.filter(|replaced| nested && versions.is_early(replaced)) {
+            versions.remember_early(replaced, change);
         }
-        if let Some(made) = made {
-            if versions.recent.len() >= RECENT_MAX {
-                versions.recent.pop_front();
-            }
-            versions.recent.push_back(made);
-        }
-        chain
+        versions.remember_recent(made);
+        renumbered
     });
-    if !late.is_empty() && !ids.is_empty() {
-        swap(ids, late);
+    if let Some((old, new)) = renumbered {
+        store::renumber(old, new);
     }
 }
 
+/// Puts a late change before the early ones that continue from it: the same ids, dealt out anew.
+fn joined(late: Early, following: Early) -> (Early, Option<(Vec<i64>, Vec<i64>)>) {
+    let made = following.made;
+    if following.ids.is_empty() {
+        return (Early { ids: late.ids, made }, None);
+    }
+    let old: Vec<i64> = late.ids.into_iter().chain(following.ids).collect();
+    let mut new = old.clone();
+    new.sort_unstable();
+    (Early { ids: new.clone(), made }, Some((old, new)))
+}
+
 impl Versions {
-    /// The ids of the early events that continue from this version, in order.
-    fn take_chain(&mut self, mut from: Version) -> Vec<i64> {
-        let mut ids = Vec::new();
-        while let Some(early) = self.early.remove(&from) {
-            ids.extend(early.ids);
-            match early.made {
-                Some(next) => from = next,
-                None => break,
+    /// The early changes that continue from this version, as one.
+    fn take_chain(&mut self, from: Version) -> Early {
+        let mut chain = Early { ids: Vec::new(), made: Some(from) };
+        while let Some(early) = chain.made.and_then(|made| self.early.remove(&made)) {
+            chain.ids.extend(early.ids);
+            chain.made = early.made;
+            if let Some(made) = early.made {
+                self.early_made.remove(&made);
             }
         }
-        ids
+        chain
+    }
+
+    fn is_early(&self, replaced: &Version) -> bool {
+        !self.recent.contains(replaced) || self.early_made.contains(replaced)
+    }
+
+    fn remember_recent(&mut self, made: Option<Version>) {
+        let Some(made) = made else { return };
+        if self.recent.len() >= RECENT_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(made);
     }
 
     fn remember_early(&mut self, replaced: Version, early: Early) {
         if self.early.len() < EARLY_MAX {
+            self.early_made.extend(early.made);
             self.early.insert(replaced, early);
         } else if !std::mem::replace(&mut self.overflowed, true) {
             crate::error::warn(
@@ -103,14 +130,6 @@ impl Versions {
             );
         }
     }
-}
-
-/// The same ids, dealt out anew: first to the late events, then to the early ones.
-fn swap(late: Vec<i64>, early: Vec<i64>) {
-    let old: Vec<i64> = late.into_iter().chain(early).collect();
-    let mut new = old.clone();
-    new.sort_unstable();
-    store::renumber(old, new);
 }
 
 /// # Safety

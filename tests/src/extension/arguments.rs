@@ -1,1 +1,146 @@
-//! To come.
+//! Bad arguments of `attach_trigger`: named, explained, and nothing is left half attached.
+
+use crate::support::database::{Database, Session};
+
+async fn prepared() -> (Database, Session) {
+    let database = Database::new().await;
+    let session = database.connect().await;
+    session
+        .run(
+            "create table public.t (id int primary key, tenant text, total int);
+             create table public.string (id int); create table public.other (id int);
+             create view public.v as select * from t; create materialized view public.mv as select * from t;
+             create sequence public.s; create temp table temporary (id int);
+             create foreign data wrapper nowhere; create server nowhere foreign data wrapper nowhere;
+             create foreign table public.ft (id int) server nowhere;
+             create table public.\"日本\" (id int);
+             select attach_trigger('other', type_name => 'Other')",
+        )
+        .await;
+    (database, session)
+}
+
+#[tokio::test]
+async fn each_bad_argument_is_named_with_a_hint_and_changes_nothing() {
+    let (_database, session) = prepared().await;
+    let state = "select (select count(*) from tidings.attachments) || '/' || (select count(*) from tidings.attached_columns)
+        || '/' || (select count(*) from pg_trigger where tgname like '!tidings%')";
+    let before = session.line(state).await;
+    let cases = [
+        ("target", "null"),
+        ("a view", "'v'"),
+        ("a materialized view", "'mv'"),
+        ("a foreign table", "'ft'"),
+        ("a sequence", "'s'"),
+        ("an index", "'t_pkey'"),
+        ("a temporary table", "'temporary'"),
+        ("a system catalog", "'pg_class'"),
+        ("the extension itself", "'tidings.events'"),
+        ("there is no relation", "4000000000::oid"),
+        ("type_name", "'t', type_name => ''"),
+        ("type_name", "'t', type_name => '1st'"),
+        ("type_name", "'t', type_name => '__T'"),
+        ("type_name", "'t', type_name => 'Över'"),
+        ("type_name", "'t', type_name => 'Subscription'"),
+        ("type_name", "'string'"),
+        ("type_name", "'日本'"),
+        ("type_name", "'t', type_name => 'Other'"),
+        ("type_name", "'t', type_name => 'other'"),
+        ("type_name", "'t', type_name => 'OtherChange'"),
+        ("channel", "'t', channel => ''"),
+        ("channel", "'t', channel => repeat('c', 64)"),
+        ("tenant_column", "'t', tenant_column => 'nope'"),
+        ("user_column", "'t', user_column => 'nope'"),
+        ("columns", "'t', columns => '{id,nope}'"),
+        ("columns", "'t', columns => '{}'"),
+        ("columns", "'t', columns => array[null]::name[]"),
+        ("when_changed", "'t', when_changed => '{nope}'"),
+        ("when_changed", "'t', when_changed => '{total}', operations => '{INSERT}'"),
+        ("operations", "'t', operations => '{}'"),
+        ("operations", "'t', operations => null"),
+        ("operations", "'t', operations => '{SELECT}'"),
+        ("operations", "'t', operations => array[null]"),
+        ("condition", "'t', condition => ''"),
+        ("condition", "'t', condition => 'total >'"),
+        ("condition", "'t', condition => 'total > 1, true'"),
+        ("condition", "'t', condition => 'total > 1 from t'"),
+        ("condition", "'t', condition => 'true) execute function boom() --'"),
+        ("condition", "'t', condition => 'true) or (true'"),
+        ("condition", "'t', condition => 'true; drop table t'"),
+        ("condition", "'t', condition => 'true /*'"),
+        ("condition", "'t', condition => 'true union select true'"),
+        ("condition", "'t', condition => 'nope = 1'"),
+        ("condition", "'t', condition => 'total'"),
+        ("condition", "'t', condition => 'total = ''x''::date'"),
+        ("condition", "'t', condition => 'total > (select 1)'"),
+        ("condition", "'t', condition => 'no_such_function(total)'"),
+        ("condition", "'t', condition => 'max(total) > 1'"),
+        ("condition", "'t', condition => 'old.total > 1'"),
+        ("condition", "'t', condition => 'new.total > 1'"),
+        ("condition", "'t', condition => 'old.total > 1', operations => '{INSERT}'"),
+        ("condition", "'t', condition => repeat(' ', 10000) || 'true'"),
+    ];
+    for (names, arguments) in cases {
+        session.refused(&format!("select attach_trigger({arguments})")).await.assert_names(names);
+        assert_eq!(session.line(state).await, before, "after {arguments}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_reattach_keeps_the_attachment() {
+    let (_database, session) = prepared().await;
+    session.run("select attach_trigger('t', condition => 'total > 1')").await;
+    session.refused("select attach_trigger('t', operations => '{DELETE}', condition => 'nope')").await;
+    session.run("insert into t values (1, 'a', 0), (2, 'a', 2); truncate t").await;
+    assert_eq!(session.events().await.len(), 2);
+}
+
+#[tokio::test]
+async fn without_tenant_and_user_there_is_a_warning() {
+    let (_database, mut session) = prepared().await;
+    session.notices().await;
+    session.run("select attach_trigger('t')").await;
+    let notices = session.notices().await;
+    assert_eq!(notices, ["WARNING: every subscriber will see the changes of public.t"]);
+    session.run("select attach_trigger('t', tenant_column => 'tenant')").await;
+    assert!(session.notices().await.is_empty());
+}
+
+#[tokio::test]
+async fn names_are_derived_from_the_table() {
+    let (_database, session) = prepared().await;
+    session
+        .run(
+            "create schema shop; create table shop.order_items (id int); create table shop.\"userAccounts 2\" (id int);
+             select attach_trigger('shop.order_items'); select attach_trigger('shop.\"userAccounts 2\"')",
+        )
+        .await;
+    assert_eq!(
+        session.lines("select type_name || ' ' || channel from tidings.attachments order by 1").await,
+        ["OrderItems shop.order_items", "Other public.other", "UserAccounts2 shop.userAccounts 2"]
+    );
+}
+
+#[tokio::test]
+async fn the_key_is_always_among_the_columns() {
+    let (_database, session) = prepared().await;
+    session.run("select attach_trigger('t', columns => '{total,total}')").await;
+    assert_eq!(
+        session.line("select columns from tidings.attachments where type_name = 'T'").await,
+        "{id,total}"
+    );
+}
+
+#[tokio::test]
+async fn a_column_called_new_must_be_told_from_the_record() {
+    let (_database, session) = prepared().await;
+    session.run("create table public.odd (id int, new text)").await;
+    session
+        .refused("select attach_trigger('odd', condition => 'new is not null')")
+        .await
+        .assert_names("condition");
+    session
+        .run("select attach_trigger('odd', operations => '{INSERT}', condition => 'new.new is not null'); insert into odd values (1, 'x'), (2, null)")
+        .await;
+    assert_eq!(session.events().await, [r#"INSERT {"id":1,"new":"x"}"#]);
+}

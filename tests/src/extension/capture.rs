@@ -244,7 +244,7 @@ async fn quoted_and_mixed_case_names() {
     let (_database, session) = attached(
         r#"create schema "My Schema";
            create table "My Schema"."Odd ""Table"" it's" ("Id" int primary key, "new" text, "a ""q"" \ b" text, "select" int)"#,
-        r#"'"My Schema"."Odd ""Table"" it''s"', type_name => 'Odd', tenant_column => 'new', condition => '"select" > 0 and new.new is not null'"#,
+        r#"'"My Schema"."Odd ""Table"" it''s"', type_name => 'Odd', tenant_column => 'new', operations => '{INSERT,UPDATE}', condition => '"select" > 0 and new.new is not null'"#,
     )
     .await;
     session

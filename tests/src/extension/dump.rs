@@ -1,1 +1,110 @@
-//! To come.
+//! pg_dump and restore keep what is attached and carry no events.
+
+use crate::support::database::{Database, within};
+use tokio::process::Command;
+
+async fn output(program: &str, arguments: &[&str]) -> String {
+    let mut command = Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    let done = within(program, command.output())
+        .await
+        .unwrap_or_else(|error| panic!("{program} should run: {error}"));
+    assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("a dump is text")
+}
+
+async fn copy(from: &Database, to: &Database, options: &[&str]) {
+    let source = from.conninfo();
+    let dump = output("pg_dump", &[options, &["--dbname", &source]].concat()).await;
+    let file = std::env::temp_dir().join(format!("tidings-dump-{}-{:p}.sql", std::process::id(), to));
+    std::fs::write(&file, dump).expect("the dump should be written");
+    let target = to.conninfo();
+    output(
+        "psql",
+        &["-X", "-q", "-v", "ON_ERROR_STOP=1", "--dbname", &target, "-f", &file.to_string_lossy()],
+    )
+    .await;
+    std::fs::remove_file(&file).expect("the dump should be removed");
+}
+
+const SETUP: &str = r#"
+    create schema shop;
+    create table shop.t (id int primary key, gone int, tenant text, total int);
+    alter table shop.t drop column gone;
+    create table shop.p (id int, "It's" text) partition by range (id);
+    create table shop.p1 partition of shop.p for values from (0) to (10);
+    select attach_trigger('shop.t', type_name => 'T', tenant_column => 'tenant', condition => 'total > 1', always => true);
+    select attach_trigger('shop.p', type_name => 'P', tenant_column => 'It''s', columns => '{id}');
+    insert into tidings.definitions (name, sdl) values ('default', 'scalar X');
+    insert into shop.t values (1, 'acme', 5);
+    insert into shop.p values (1, 'acme');
+    select publish_event('c', 'e', '{}');
+"#;
+
+#[tokio::test]
+async fn attachments_are_kept_and_events_are_not() {
+    let (original, restored) = (Database::new().await, Database::empty().await);
+    let session = original.connect().await;
+    session.run(SETUP).await;
+    copy(&original, &restored, &[]).await;
+
+    let copied = restored.connect().await;
+    assert!(copied.events().await.is_empty());
+    let registered =
+        "select string_agg(to_jsonb(a)::text, ' ' order by type_name) from tidings.attachments a";
+    assert_eq!(copied.line(registered).await, session.line(registered).await);
+    assert_eq!(copied.line("select sdl from tidings.definitions").await, "scalar X");
+    assert_ne!(
+        copied.line("select tidings.history_id()").await,
+        session.line("select tidings.history_id()").await
+    );
+
+    copied
+        .run(
+            "insert into shop.t values (2, 'acme', 5), (3, 'acme', 0); insert into shop.p values (2, 'b');
+             set session_replication_role = replica; delete from shop.t where id = 2",
+        )
+        .await;
+    copied.run("truncate shop.p1").await;
+    assert_eq!(
+        copied
+            .lines("select concat_ws(' ', event_type, tenant_id, payload) from tidings.events order by id")
+            .await,
+        [
+            r#"INSERT acme {"id":2,"tenant":"acme","total":5}"#,
+            r#"INSERT b {"id":2}"#,
+            r#"DELETE acme {"id":2,"tenant":"acme","total":5}"#,
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_restored_attachment_follows_renames_and_goes_with_the_extension() {
+    let (original, restored) = (Database::new().await, Database::empty().await);
+    original.connect().await.run(SETUP).await;
+    copy(&original, &restored, &[]).await;
+    let session = restored.connect().await;
+    session
+        .run("alter table shop.t rename column tenant to customer; alter table shop.t rename column total to sum")
+        .await;
+    session.run("insert into shop.t values (2, 'acme', 5)").await;
+    assert_eq!(
+        session.lines("select tenant_id || payload from tidings.events").await,
+        [r#"acme{"id":2,"customer":"acme","sum":5}"#]
+    );
+    session.run("drop extension tidings; insert into shop.t values (3, 'x', 1)").await;
+    assert_eq!(session.line("select count(*) from pg_trigger where tgname like '!tidings%'").await, "0");
+}
+
+#[tokio::test]
+async fn one_dumped_table_without_its_registration_can_be_written() {
+    let (original, restored) = (Database::new().await, Database::new().await);
+    original.connect().await.run(SETUP).await;
+    let session = restored.connect().await;
+    session.run("create schema shop").await;
+    copy(&original, &restored, &["--table", "shop.t"]).await;
+    session.run("insert into shop.t values (2, 'acme', 5)").await;
+    assert_eq!(session.events().await.len(), 1);
+    session.run("select detach_trigger('shop.t')").await;
+    assert_eq!(session.line("select count(*) from pg_trigger where tgname like '!tidings%'").await, "0");
+}
