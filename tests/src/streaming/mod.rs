@@ -10,6 +10,8 @@ mod exactly_once;
 
 mod isolation;
 
+mod outage;
+
 mod poll_plan;
 
 mod rows;

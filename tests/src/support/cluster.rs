@@ -20,11 +20,10 @@ impl Cluster {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("tidings-cluster-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
-        // Another process may take the port between here and the start; then the start fails loudly.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port(number);
+        let data = directory.to_str().unwrap();
+        run(server("initdb").args(["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]));
         let cluster = Self { directory, port };
-        let data = cluster.directory.to_str().unwrap().to_owned();
-        run(server("initdb").args(["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]));
         cluster.pg_ctl("start");
         cluster
     }
@@ -48,12 +47,6 @@ impl Cluster {
         run(server("pg_ctl")
             .args(["-D", data, "-l", log, "-o", &options, "-w", "-t", "60", "-m", "fast", action]));
     }
-
-    /// The process id of the postmaster.
-    pub fn postmaster(&self) -> String {
-        let file = std::fs::read_to_string(self.directory.join("postmaster.pid")).unwrap();
-        file.lines().next().unwrap().to_owned()
-    }
 }
 
 impl Drop for Cluster {
@@ -62,6 +55,16 @@ impl Drop for Cluster {
         let _ = quiet(server("pg_ctl").args(["-D", data, "-m", "immediate", "-w", "stop"])).status();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+/// A port that nobody listens on now, below those that the kernel hands out to clients: the server
+/// must find it free again after a restart.
+fn free_port(number: u32) -> u16 {
+    let first = 20_000 + (std::process::id() * 16 + number * 97) % 10_000;
+    (first..first + 2_000)
+        .filter_map(|port| u16::try_from(port).ok())
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("one of two thousand ports is free")
 }
 
 /// Sends a signal to a process of a server.

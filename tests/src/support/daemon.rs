@@ -87,7 +87,6 @@ impl Daemon {
             .env("TIDINGS_AUTH", "jwt")
             .env("TIDINGS_JWT_SECRET", SECRET)
             .env("TIDINGS_ADMIN_ROLES", "admin")
-            .env("RUST_LOG", "info")
     }
 
     /// The usual daemon, ready.

@@ -23,16 +23,16 @@ macro_rules! event_columns {
     };
 }
 
-/// The poll with a condition; the first row carries the snapshot and no event.
+/// The poll with a condition; the first row carries the snapshot and the table's oid, and no event.
 macro_rules! poll_where {
     ($condition:literal) => {
         concat!(
             "select pg_current_snapshot()::text as snapshot, null::bigint as id, null::xid8 as xid, null::text, \
              null::text, null::text, null::text, null::text, null::text, null::text, null::text, null::text[], \
-             null::text, null::timestamptz, null::boolean \
+             null::text, null::timestamptz, null::boolean, 'tidings.events'::regclass::oid \
              union all (select null, ",
             event_columns!(),
-            " from tidings.events where ",
+            ", null from tidings.events where ",
             $condition,
             " limit $3)"
         )
@@ -84,8 +84,13 @@ pub(super) async fn poll(
     in_time(async {
         let mut rows = pin!(query(session, statement, &parameters).await?);
         let first = rows.try_next().await.map_err(SessionError::Query)?;
-        let snapshot: Snapshot = first.as_ref().map_or("", |row| row.get(0)).parse()?;
-        let snapshot = Arc::new(snapshot);
+        let first = first.ok_or(SessionError::Replaced)?;
+        // The extension may be dropped and created again between two polls; the statement then
+        // quietly finds the new table.
+        if first.get::<_, u32>(15) != session.events_oid {
+            return Err(SessionError::Replaced);
+        }
+        let snapshot: Arc<Snapshot> = Arc::new(first.get::<_, &str>(0).parse()?);
         let mut events = Vec::new();
         let mut bytes = 0;
         while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {

@@ -37,7 +37,8 @@ const START: &str = "\
     select pg_is_in_recovery(), \
            case when pg_is_in_recovery() then 0 else tidings.history_id() end, \
            pg_current_snapshot()::text, \
-           coalesce((select max(id) from tidings.events), 0)";
+           coalesce((select max(id) from tidings.events), 0), \
+           'tidings.events'::regclass::oid";
 
 /// Both connections, ready.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Session {
     pub(super) listener: Listener,
     pub(super) poll: Statement,
     pub(super) poll_after_reconnect: Statement,
+    /// The table that is polled; it stays the same as long as the history does.
+    pub(super) events_oid: u32,
     /// Whether the next poll is the first since a connection was lost: the server may have crashed
     /// in between and given xids below our snapshot to new transactions.
     pub(super) after_reconnect: bool,
@@ -70,6 +73,9 @@ pub enum SessionError {
     /// A standby hides running transactions, so tailing it would lose events.
     #[error("the server is in recovery (a standby); point TIDINGS_DATABASE_URL at the primary")]
     InRecovery,
+    /// The extension was dropped and created again.
+    #[error("tidings.events is not the table that was followed; the extension was created anew")]
+    Replaced,
     /// The server sent something that is no snapshot.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -134,7 +140,10 @@ impl Session {
         let seen: Snapshot = row.get::<_, &str>(2).parse()?;
         let history = row.get::<_, i64>(1).cast_unsigned();
         let start = Cursor { history, top: row.get(3), seen: Arc::new(seen), within: None };
-        Ok((Self { client, listener, poll, poll_after_reconnect, after_reconnect: false, task }, start))
+        let events_oid = row.get(4);
+        let session =
+            Self { client, listener, poll, poll_after_reconnect, events_oid, after_reconnect: false, task };
+        Ok((session, start))
     }
 }
 
