@@ -45,6 +45,9 @@ pub enum ClientError {
     /// The daemon holds all the connections that it may.
     #[error("The server has too many connections; try again later.")]
     Overloaded,
+    /// The daemon does not know the database's schema yet.
+    #[error("The server is starting; try again in a moment.")]
+    NotReady,
     /// The daemon is shutting down.
     #[error("The server is restarting; connect again.")]
     Draining,
@@ -78,6 +81,7 @@ impl ClientError {
             Self::CursorUnsupported => "CURSOR_UNSUPPORTED",
             Self::SingleConnectionUnsupported => "SINGLE_CONNECTION_MODE_UNSUPPORTED",
             Self::Overloaded => "OVERLOADED",
+            Self::NotReady => "NOT_READY",
             Self::Draining => "DRAINING",
             Self::TooManySubscriptions(_) => "TOO_MANY_SUBSCRIPTIONS",
             Self::SlowConsumer => "SLOW_CONSUMER",
@@ -98,7 +102,7 @@ impl ClientError {
             Self::UnsupportedMediaType => 415,
             Self::TooManySubscriptions(_) => 429,
             Self::SingleConnectionUnsupported => 501,
-            Self::Overloaded | Self::Draining => 503,
+            Self::Overloaded | Self::NotReady | Self::Draining => 503,
             Self::SlowConsumer | Self::HistoryChanged | Self::SchemaChanged => 500,
         }
     }

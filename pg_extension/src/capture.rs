@@ -7,7 +7,7 @@ use crate::plan::{Config, Plan, plan_for};
 use crate::publish::KEY_BYTES_MAX;
 use crate::render::{self, NeutralSession, Record, Values};
 use crate::store::{Audience, Event, store};
-use crate::{settings, transaction};
+use crate::{order, settings, transaction};
 use pgrx::prelude::*;
 
 /// Tells PostgreSQL the calling convention of `capture`.
@@ -48,14 +48,22 @@ unsafe fn capture_change(plan: &Plan, data: &pg_sys::TriggerData) {
     transaction::forget_truncate();
     // SAFETY: the tuples of a row trigger are of the relation's row type.
     let values = |tuple| unsafe { Values::of(tuple, (*data.tg_relation).rd_att) };
-    match operation {
-        pg_sys::TRIGGER_EVENT_INSERT => store_row(plan, "INSERT", &values(data.tg_trigtuple)),
-        pg_sys::TRIGGER_EVENT_DELETE => store_row(plan, "DELETE", &values(data.tg_trigtuple)),
-        pg_sys::TRIGGER_EVENT_UPDATE => {
-            store_update(plan, &values(data.tg_trigtuple), &values(data.tg_newtuple));
+    let none = std::ptr::null_mut();
+    let (ids, old, new) = match operation {
+        pg_sys::TRIGGER_EVENT_INSERT => {
+            (vec![store_row(plan, "INSERT", &values(data.tg_trigtuple))], none, data.tg_trigtuple)
         }
-        _ => {}
-    }
+        pg_sys::TRIGGER_EVENT_DELETE => {
+            (vec![store_row(plan, "DELETE", &values(data.tg_trigtuple))], data.tg_trigtuple, none)
+        }
+        pg_sys::TRIGGER_EVENT_UPDATE => {
+            let ids = store_update(plan, &values(data.tg_trigtuple), &values(data.tg_newtuple));
+            (ids, data.tg_trigtuple, data.tg_newtuple)
+        }
+        _ => return,
+    };
+    // SAFETY: both are null or tuples of the relation.
+    unsafe { order::captured((*data.tg_relation).rd_id, old, new, ids) };
 }
 
 /// Carries no data, so it goes to every subscriber of the table. The statement triggers of a parent
@@ -93,28 +101,27 @@ fn keys_of(plan: &Plan, values: &Values, session: &NeutralSession) -> Keys {
     Keys { tenant: key(plan.tenant), user: key(plan.user) }
 }
 
-fn store_row(plan: &Plan, operation: &str, values: &Values) {
+fn store_row(plan: &Plan, operation: &str, values: &Values) -> i64 {
     let (keys, record) = {
         let session = NeutralSession::enter();
         (keys_of(plan, values, &session), render::record(plan, values, settings::max_event_bytes(), &session))
     };
-    store_record(plan, operation, &keys, &record, None, None);
+    store_record(plan, operation, &keys, &record, None, None)
 }
 
-fn store_update(plan: &Plan, old: &Values, new: &Values) {
+/// The ids of the events: none, one, or two if the row changed hands.
+fn store_update(plan: &Plan, old: &Values, new: &Values) -> Vec<i64> {
     let moved = [plan.tenant, plan.user]
         .into_iter()
         .flatten()
         .any(|index| !render::same(&plan.columns[index], old, new));
     if moved && audience_changed(plan, old, new) {
         // Neither audience may see the other's record.
-        store_row(plan, "DELETE", old);
-        store_row(plan, "INSERT", new);
-        return;
+        return vec![store_row(plan, "DELETE", old), store_row(plan, "INSERT", new)];
     }
     let changed: Vec<_> = plan.columns.iter().filter(|column| !render::same(column, old, new)).collect();
     if plan.config.when_changed.is_some() && !changed.iter().any(|column| column.watched) {
-        return;
+        return Vec::new();
     }
     let limit = settings::max_event_bytes();
     let (keys, record, before) = {
@@ -126,7 +133,7 @@ fn store_update(plan: &Plan, old: &Values, new: &Values) {
         )
     };
     let names = changed.iter().filter(|column| column.published).map(|column| column.name.as_str()).collect();
-    store_record(plan, "UPDATE", &keys, &record, before.as_ref(), Some(names));
+    vec![store_record(plan, "UPDATE", &keys, &record, before.as_ref(), Some(names))]
 }
 
 fn audience_changed(plan: &Plan, old: &Values, new: &Values) -> bool {
@@ -141,7 +148,7 @@ fn store_record(
     record: &Record,
     before: Option<&Record>,
     changed_columns: Option<Vec<&str>>,
-) {
+) -> i64 {
     let config = &plan.config;
     store(Event {
         channel: &config.channel,
@@ -157,5 +164,5 @@ fn store_record(
         changed_columns,
         metadata: None,
         truncated: record.truncated || before.is_some_and(|record| record.truncated),
-    });
+    })
 }

@@ -5,6 +5,7 @@
 //! - `settings`: the GUCs
 //! - `publish`: `publish_event`
 //! - `capture`: the trigger function; `plan` is its configuration, `render` writes records as JSON
+//! - `order`: keeps a row's events in the order of its versions when triggers write
 //! - `store`: the one place that writes to `tidings.events` and wakes readers
 //! - `condition`, `roles`: what `attach_trigger` needs from the parser and the session
 //!
@@ -17,6 +18,7 @@ mod settings;
 mod publish;
 
 mod capture;
+mod order;
 mod plan;
 mod render;
 

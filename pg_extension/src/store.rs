@@ -59,6 +59,7 @@ const COLUMNS: usize = 14;
 
 thread_local! {
     static INSERT_PLANS: Cell<[pg_sys::SPIPlanPtr; SLOTS]> = const { Cell::new([std::ptr::null_mut(); SLOTS]) };
+    static RENUMBER_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
     static NOTIFY_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
 }
 
@@ -85,6 +86,14 @@ pub(crate) fn store(event: Event<'_>) -> i64 {
         unsafe { pg_sys::ForceSyncCommit() };
     }
     i64::try_from(values[0].map_or(0, |datum| datum.value())).unwrap_or(i64::MAX)
+}
+
+/// Gives stored events of this transaction other ids: `old[n]` becomes `new[n]`.
+pub(crate) fn renumber(old: Vec<i64>, new: Vec<i64>) {
+    let table = sys::relation_oid(c"events");
+    let mut values = [old.into_datum(), new.into_datum()];
+    let _owner = RunAsOwner::of(table);
+    execute(renumber_plan(), &mut values);
 }
 
 /// The slot for events of this moment.
@@ -237,6 +246,21 @@ fn insert_plan(slot: usize) -> pg_sys::SPIPlanPtr {
         INSERT_PLANS.set(plans);
     }
     plans[slot]
+}
+
+/// Runs under the writer's search_path, so every name and operator is qualified.
+fn renumber_plan() -> pg_sys::SPIPlanPtr {
+    let mut plan = RENUMBER_PLAN.get();
+    if plan.is_null() {
+        plan = prepare(
+            "update tidings.events as e set id = m.new_id \
+             from rows from (pg_catalog.unnest($1), pg_catalog.unnest($2)) as m (old_id, new_id) \
+             where e.id operator(pg_catalog.=) m.old_id",
+            &mut [pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
+        );
+        RENUMBER_PLAN.set(plan);
+    }
+    plan
 }
 
 fn notify_plan() -> pg_sys::SPIPlanPtr {

@@ -70,6 +70,7 @@ unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _a
                 *state = TransactionState::default();
             }
         });
+        crate::order::forget();
     }
 }
 
@@ -84,10 +85,8 @@ unsafe extern "C-unwind" fn subtransaction_ended(
     STATE.with(|state| {
         let Ok(mut state) = state.try_borrow_mut() else { return };
         match event {
-            SUBXACT_EVENT_COMMIT_SUB => {
-                if state.notified_in == Some(ended) {
-                    state.notified_in = Some(parent);
-                }
+            SUBXACT_EVENT_COMMIT_SUB if state.notified_in == Some(ended) => {
+                state.notified_in = Some(parent);
             }
             SUBXACT_EVENT_ABORT_SUB => {
                 if state.notified_in == Some(ended) {

@@ -13,6 +13,7 @@ use apollo_compiler::validation::{DiagnosticList, Valid, WithErrors};
 use apollo_compiler::{Name, Node, Schema};
 
 use crate::graphql::cost;
+use crate::graphql::descriptions;
 use crate::graphql::error::{GraphQLError, Location};
 use crate::graphql::limits::Limits;
 
@@ -68,9 +69,12 @@ impl Document {
         limits: &Limits,
     ) -> Result<Self, Vec<GraphQLError>> {
         // Each level of the text is at most four levels of the parser.
-        let parsed =
-            Parser::new().recursion_limit(4 * limits.depth() + 16).parse_ast(text, "document.graphql");
-        let mut ast = parsed.map_err(|refused| from_diagnostics(&refused.errors, "GRAPHQL_PARSE_FAILED"))?;
+        let mut parser = Parser::new().recursion_limit(4 * limits.depth() + 16);
+        let parsed = parser.parse_ast(descriptions::blank(text), "document.graphql");
+        let mut ast = parsed.map_err(|refused| {
+            // After the first, a parser only guesses.
+            from_diagnostics(&refused.errors, "GRAPHQL_PARSE_FAILED", 1)
+        })?;
         cost::check(&ast, limits).map_err(|(code, message, place)| {
             vec![GraphQLError {
                 locations: locations(place, &ast.sources),
@@ -83,8 +87,9 @@ impl Document {
         Ok(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
             operations,
-            executable: validate(&ast, schema)
-                .map_err(|refused| from_diagnostics(&refused.errors, "GRAPHQL_VALIDATION_FAILED")),
+            executable: validate(&ast, schema).map_err(|refused| {
+                from_diagnostics(&refused.errors, "GRAPHQL_VALIDATION_FAILED", ERRORS_MAX)
+            }),
         })
     }
 
@@ -228,12 +233,17 @@ pub(super) fn locations(place: Option<SourceSpan>, sources: &SourceMap) -> Vec<L
     at.map(|at| Location { line: at.line, column: at.column }).into_iter().collect()
 }
 
-/// The first errors; one mistake tends to have many.
-fn from_diagnostics(diagnostics: &DiagnosticList, code: &'static str) -> Vec<GraphQLError> {
-    const ERRORS_MAX: usize = 20;
+/// Errors of validation that are reported; one mistake tends to have many.
+const ERRORS_MAX: usize = 20;
+
+fn from_diagnostics(
+    diagnostics: &DiagnosticList,
+    code: &'static str,
+    errors_max: usize,
+) -> Vec<GraphQLError> {
     diagnostics
         .iter()
-        .take(ERRORS_MAX)
+        .take(errors_max)
         .map(|diagnostic| {
             let error = diagnostic.to_json();
             GraphQLError {

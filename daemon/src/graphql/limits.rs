@@ -1,6 +1,7 @@
 //! Limits on documents, checked before a parser sees them: the documents come from anybody.
 
 use crate::graphql::error::{GraphQLError, Location};
+use crate::graphql::lexer::{Lexer, Token};
 
 /// What a document may cost. Each limit has a code of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,9 +15,11 @@ pub struct Limits {
     /// [`Limits::DEPTH_MAX`] counts, so that no recursion can exhaust a stack. The introspection
     /// query of the usual tools needs 17.
     pub depth: usize,
-    /// Aliases, which make introspection answer the same question many times:
-    /// `TOO_MANY_ALIASES`.
+    /// Aliases: `TOO_MANY_ALIASES`. Each can repeat a large value in every result.
     pub aliases: usize,
+    /// Aliases below `__schema` and `__type`, and further ones of these two: `TOO_MANY_ALIASES`. Each
+    /// can repeat the whole schema in the result, and no tool needs one.
+    pub introspection_aliases: usize,
     /// Root fields of one operation, fragments followed: `TOO_MANY_ROOT_FIELDS`.
     pub root_fields: usize,
     /// Fields of all operations and fragments, fragments followed from each, which bounds validation
@@ -24,7 +27,10 @@ pub struct Limits {
     pub fields: usize,
     /// Items of a list argument: `BAD_USER_INPUT`.
     pub list_items: usize,
-    /// Estimated bytes that cached documents and plans may take, each.
+    /// Bytes of one result: `RESULT_TOO_LARGE` at the field that exceeds it. Aliases can ask for the
+    /// same large value many times. An event with its old record has 2 MiB by default.
+    pub result_bytes: usize,
+    /// Estimated bytes that cached documents, plans and results of queries may take, each.
     pub cache_bytes: usize,
 }
 
@@ -35,9 +41,11 @@ impl Default for Limits {
             tokens: 10_000,
             depth: 32,
             aliases: 50,
+            introspection_aliases: 2,
             root_fields: 10,
             fields: 10_000,
             list_items: 100,
+            result_bytes: 8 << 20,
             cache_bytes: 64 << 20,
         }
     }
@@ -62,10 +70,11 @@ impl Limits {
                 format!("The document has {} bytes; at most {limit} are allowed", text.len()),
             ));
         }
-        let mut scan = Scan::default();
-        while let Some(token) = scan.next(text.as_bytes()) {
-            scan.count(token, self).map_err(|(code, message)| GraphQLError {
-                locations: vec![location(text, scan.start)],
+        let mut lexer = Lexer::new(text);
+        let mut count = Count::default();
+        while let Some(token) = lexer.next() {
+            count.add(token, self).map_err(|(code, message)| GraphQLError {
+                locations: vec![location(text, lexer.start)],
                 ..GraphQLError::new(code, message)
             })?;
         }
@@ -82,19 +91,9 @@ fn location(text: &str, offset: usize) -> Location {
     Location { line, column: 1 + before[start..].chars().count() }
 }
 
-/// A lexical token, as far as the limits care.
-#[derive(Clone, Copy, PartialEq)]
-enum Token {
-    Name,
-    Punctuator(u8),
-    Other,
-}
-
+/// What has been read so far.
 #[derive(Default)]
-struct Scan {
-    /// Where the token that was read last begins and the next one is sought.
-    start: usize,
-    position: usize,
+struct Count {
     tokens: usize,
     depth: usize,
     /// Round brackets open: a colon within is an argument's, outside it is an alias's.
@@ -102,36 +101,8 @@ struct Scan {
     aliases: usize,
 }
 
-impl Scan {
-    /// The next token. Commas are no tokens (section 2.1.5), nor is the byte order mark.
-    fn next(&mut self, text: &[u8]) -> Option<Token> {
-        loop {
-            let byte = *text.get(self.position)?;
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' | b',' | 0xEF | 0xBB | 0xBF => self.position += 1,
-                b'#' => {
-                    self.position += text[self.position..].iter().position(|b| matches!(b, b'\n' | b'\r'))?
-                }
-                _ => break,
-            }
-        }
-        self.start = self.position;
-        let rest = &text[self.position..];
-        let word = rest.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'_').count();
-        let (token, length) = match rest[0] {
-            b'"' if rest.starts_with(br#"""""#) => (Token::Other, block_string(rest)),
-            b'"' => (Token::Other, string(rest)),
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' => (Token::Name, word),
-            _ if word > 0 => (Token::Other, word),
-            // Not GraphQL outside of strings and comments; one token, so that none starts mid-character.
-            0x80.. => (Token::Other, rest.iter().take_while(|b| !b.is_ascii()).count()),
-            byte => (Token::Punctuator(byte), 1),
-        };
-        self.position += length;
-        Some(token)
-    }
-
-    fn count(&mut self, token: Token, limits: &Limits) -> Result<(), (&'static str, String)> {
+impl Count {
+    fn add(&mut self, token: Token, limits: &Limits) -> Result<(), (&'static str, String)> {
         self.tokens += 1;
         if self.tokens > limits.tokens {
             let message = format!("The document has more than {} tokens", limits.tokens);
@@ -163,35 +134,6 @@ impl Scan {
         }
         Ok(())
     }
-}
-
-/// Bytes of the string that begins here. An unclosed one ends with its line.
-fn string(text: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(byte) = text.get(at) {
-        match byte {
-            b'\\' => at += 2,
-            b'"' => return at + 1,
-            b'\n' | b'\r' => return at,
-            _ => at += 1,
-        }
-    }
-    text.len()
-}
-
-/// Bytes of the block string that begins here. `\"""` does not close it (section 2.9.4).
-fn block_string(text: &[u8]) -> usize {
-    let mut at = 3;
-    while at < text.len() {
-        if text[at..].starts_with(br#"\""""#) {
-            at += 4;
-        } else if text[at..].starts_with(br#"""""#) {
-            return at + 3;
-        } else {
-            at += 1;
-        }
-    }
-    text.len()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Finds in an event what a field asks for.
 
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 
 use crate::event::{Members, Operation};
 use crate::graphql::bindings::Source;
@@ -27,7 +28,10 @@ pub(super) enum Found<'a> {
     Nothing,
     /// Nothing, because the record was too large to be kept.
     Cut,
+    /// JSON text: a member of the payload, or text that was found to be JSON.
     Json(&'a str),
+    /// Text that should be JSON and is not.
+    Invalid,
     Text(&'a str),
     Names(&'a [Box<str>]),
     Id(i64),
@@ -56,9 +60,9 @@ pub(super) fn find<'a>(event: &'a ParsedEvent<'_>, source: &Source, object: Obje
         Source::Channel => Found::Text(&it.channel),
         Source::EventType => Found::Text(&it.event_type),
         Source::Data if it.truncated => Found::Cut,
-        Source::Data => Found::Json(&it.payload),
+        Source::Data => json(&it.payload),
         Source::Metadata(channels) if channels.contains(&it.channel) => {
-            it.metadata.as_deref().map_or(Found::Nothing, Found::Json)
+            it.metadata.as_deref().map_or(Found::Nothing, json)
         }
         Source::Metadata(_) => Found::Nothing,
         Source::TenantId => text(it.tenant_id.as_deref()),
@@ -67,6 +71,12 @@ pub(super) fn find<'a>(event: &'a ParsedEvent<'_>, source: &Source, object: Obje
             Timestamp::from_microsecond(it.created_at_us).map_or(Found::Nothing, Found::Time)
         }
     }
+}
+
+/// Whole texts are checked before they become part of a result: PostgreSQL stores nothing but JSON
+/// there, an embedding program may publish anything, and a stray bracket would change the frame.
+fn json(text: &str) -> Found<'_> {
+    serde_json::from_str::<IgnoredAny>(text).map_or(Found::Invalid, |_| Found::Json(text))
 }
 
 fn member<'a>(event: &'a ParsedEvent<'_>, name: &str, object: Object<'a>) -> Found<'a> {

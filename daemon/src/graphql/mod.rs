@@ -2,11 +2,11 @@
 //!
 //! # Layout
 //!
-//! Once per schema: the catalog becomes SDL and bindings ([`names`], [`scalar`], [`sdl`],
-//! [`bindings`]) and these a [`schema`]. Once per document: [`limits`], [`document`]. Once per
-//! subscription: [`prepare`] with [`coerce`], [`interest`], or [`query`]. Once per distinct result:
-//! [`plan`]. Once per event and distinct result: [`project`] with [`lookup`], [`leaf`] and
-//! [`field_error`].
+//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `sdl`, `bindings`) and
+//! these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
+//! subscription: `prepare` with `coerce` and `interest`, or with `query`. Once per distinct result:
+//! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
+//! `field_error`.
 
 pub mod error;
 
@@ -22,7 +22,11 @@ mod sdl;
 
 pub mod schema;
 
+mod lexer;
+
 pub mod limits;
+
+mod descriptions;
 
 mod cost;
 

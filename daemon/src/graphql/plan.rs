@@ -75,6 +75,8 @@ pub(super) struct Compiler<'a> {
     pub(super) bindings: &'a Bindings,
     pub(super) document: &'a ExecutableDocument,
     pub(super) variables: &'a Values,
+    /// Largest result.
+    pub(super) bytes_max: usize,
 }
 
 type Grouped<'a> = IndexMap<&'a Name, Vec<&'a Node<Selected>>>;
@@ -98,7 +100,7 @@ impl<'a> Compiler<'a> {
         Ok(Plan {
             root: root.clone(),
             field: first.clone(),
-            result: Arc::new(ResultPlan { field, row_events }),
+            result: Arc::new(ResultPlan { field, row_events, bytes_max: self.bytes_max }),
         })
     }
 

@@ -62,9 +62,8 @@ impl Schema {
         };
         let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
         if head.kind == OperationKind::Query {
-            return query::execute(self, executable, operation, variables)
-                .map(Prepared::Query)
-                .map_err(|e| vec![e]);
+            let result = query::execute(self, document.id, executable, operation, variables);
+            return result.map(Prepared::Query).map_err(|error| vec![error]);
         }
         let row_events = self.may_read_row_channels(identity);
         let plan =
@@ -116,8 +115,13 @@ impl Schema {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan);
         }
-        let compiler =
-            Compiler { schema: &self.compiled, bindings: &self.bindings, document: executable, variables };
+        let compiler = Compiler {
+            schema: &self.compiled,
+            bindings: &self.bindings,
+            document: executable,
+            variables,
+            bytes_max: self.options.limits.result_bytes,
+        };
         let mut plan = compiler.compile(operation, row_events)?;
         plan.result = self.interner.intern(plan.result);
         let bytes = plan.bytes();

@@ -22,6 +22,8 @@ pub(super) struct ResultPlan {
     /// Whether row events may be shown. `events` without the right to see tables must refuse the
     /// event that a freshly attached table puts on its channel.
     pub(super) row_events: bool,
+    /// Largest result, errors aside.
+    pub(super) bytes_max: usize,
 }
 
 impl Projection for ResultPlan {
@@ -29,7 +31,8 @@ impl Projection for ResultPlan {
         const FRAME: usize = 256;
         let size =
             FRAME + event.event.payload.len() + event.event.old_payload.as_ref().map_or(0, |old| old.len());
-        let mut writer = Writer { event, out: Vec::with_capacity(size), errors: Errors::default() };
+        let out = Vec::with_capacity(size);
+        let mut writer = Writer { event, out, bytes_max: self.bytes_max, errors: Errors::default() };
         writer.out.extend(b"{\"data\":");
         let start = writer.out.len();
         let path = Path { parent: None, segment: Segment::Field(&self.field) };
@@ -79,6 +82,7 @@ struct Bubble;
 struct Writer<'a> {
     event: &'a ParsedEvent<'a>,
     out: Vec<u8>,
+    bytes_max: usize,
     errors: Errors,
 }
 
@@ -132,6 +136,10 @@ impl<'a> Writer<'a> {
         match found {
             Found::Nothing => return self.null(field, shape, path),
             Found::Cut => return self.refuse(field, path, &cut()),
+            Found::Invalid => {
+                let message = format!("The event holds no valid JSON for {}", field.coordinate);
+                return self.refuse(field, path, &FieldError { code: "INVALID_VALUE", message });
+            }
             Found::Json(text) => return self.value(field, shape, text, path),
             Found::Object(object) => {
                 return match &shape.kind {
@@ -167,6 +175,10 @@ impl<'a> Writer<'a> {
             FieldError { code: "INVALID_VALUE", message }
         };
         match &shape.kind {
+            Kind::Leaf(_) if self.out.len() + text.len() > self.bytes_max => {
+                let message = format!("The result would exceed {} bytes with this value", self.bytes_max);
+                self.refuse(field, path, &FieldError { code: "RESULT_TOO_LARGE", message })
+            }
             Kind::Leaf(scalar) => match leaf::write(&mut self.out, *scalar, text) {
                 Ok(()) => Ok(()),
                 Err(message) => self.refuse(field, path, &FieldError { code: "INVALID_VALUE", message }),

@@ -1,6 +1,8 @@
 //! Execution of queries: introspection, and what the server says about itself.
 
-use apollo_compiler::executable::{ExecutableDocument, Operation};
+use apollo_compiler::Node;
+use apollo_compiler::collections::HashSet;
+use apollo_compiler::executable::{ExecutableDocument, Field, Operation};
 use apollo_compiler::introspection::check_max_depth;
 use apollo_compiler::request::RequestError;
 use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
@@ -16,16 +18,16 @@ use crate::graphql::schema::Schema;
 /// Executes a validated query; the result is complete.
 pub(super) fn execute(
     schema: &Schema,
+    document_id: u64,
     document: &Valid<ExecutableDocument>,
     operation: &Operation,
     variables: Values,
 ) -> Result<Bytes, GraphQLError> {
-    if !schema.options.introspection
-        && let Some(field) = operation.root_fields(document).find(|field| is_introspection(&field.name))
-    {
-        let message = "Introspection is switched off on this server";
-        let locations = locations(field.location(), &document.sources);
-        return Err(GraphQLError { locations, ..GraphQLError::new("INTROSPECTION_DISABLED", message) });
+    let internal =
+        |error| GraphQLError::new("INTERNAL_SERVER_ERROR", format!("The result has no JSON: {error}"));
+    let key = (document_id, operation.name.clone(), serde_json::to_string(&variables).map_err(internal)?);
+    if let Some(result) = schema.results.get(&key) {
+        return Ok(result);
     }
     let refused = |code: &'static str| {
         move |error: RequestError| GraphQLError {
@@ -33,6 +35,7 @@ pub(super) fn execute(
             ..GraphQLError::new(code, error.message().to_string())
         }
     };
+    check_introspection(schema, document, operation)?;
     check_max_depth(document, operation).map_err(refused("INTROSPECTION_TOO_DEEP"))?;
     let variables: JsonMap = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
     let response = Execution::new(&schema.compiled, document)
@@ -43,9 +46,38 @@ pub(super) fn execute(
         .enable_schema_introspection(true)
         .execute_sync(&Query(schema))
         .map_err(refused("BAD_USER_INPUT"))?;
-    let internal =
-        |error| GraphQLError::new("INTERNAL_SERVER_ERROR", format!("The result has no JSON: {error}"));
-    serde_json::to_vec(&response).map(Bytes::from).map_err(internal)
+    let result = Bytes::from(serde_json::to_vec(&response).map_err(internal)?);
+    let bytes = key.2.len() + result.len();
+    Ok(schema.results.insert(key, result, bytes))
+}
+
+/// Whether introspection is on, and in what measure.
+fn check_introspection(
+    schema: &Schema,
+    document: &ExecutableDocument,
+    operation: &Operation,
+) -> Result<(), GraphQLError> {
+    let refused = |field: &Node<Field>, code, message: String| {
+        let locations = locations(field.location(), &document.sources);
+        Err(GraphQLError { locations, ..GraphQLError::new(code, message) })
+    };
+    let aliases_max = schema.options.limits.introspection_aliases;
+    let mut aliases = 0;
+    let mut names = HashSet::default();
+    for field in operation.root_fields(document).filter(|field| is_introspection(&field.name)) {
+        if !schema.options.introspection {
+            let message = "Introspection is switched off on this server".to_owned();
+            return refused(field, "INTROSPECTION_DISABLED", message);
+        }
+        // The first of each name repeats nothing.
+        aliases += usize::from(!names.insert(&field.name));
+        aliases += field.selection_set.all_fields(document).filter(|below| below.alias.is_some()).count();
+        if aliases > aliases_max {
+            let message = format!("Introspection with more than {aliases_max} aliases is refused");
+            return refused(field, "TOO_MANY_ALIASES", message);
+        }
+    }
+    Ok(())
 }
 
 fn is_introspection(field: &str) -> bool {

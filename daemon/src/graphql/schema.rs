@@ -6,6 +6,7 @@ use apollo_compiler::Name;
 use apollo_compiler::collections::HashMap;
 use apollo_compiler::schema::Implementers;
 use apollo_compiler::validation::Valid;
+use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
@@ -58,6 +59,9 @@ pub struct Schema {
     pub(super) bindings: Bindings,
     pub(super) documents: Cache<Arc<str>, Arc<Document>>,
     pub(super) plans: Cache<PlanKey, Arc<Plan>>,
+    /// Results of queries by document, operation and variables: they change with the schema only, and
+    /// introspection of a large one takes a while.
+    pub(super) results: Cache<(u64, Option<Name>, String), Bytes>,
     pub(super) interner: Arc<Interner>,
     version: u64,
     sdl: String,
@@ -99,6 +103,7 @@ impl Schema {
         Ok(Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
+            results: Cache::new(options.limits.cache_bytes),
             implementers: compiled.implementers_map(),
             bindings: draft.bindings,
             problems: draft.problems,

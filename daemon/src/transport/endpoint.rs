@@ -19,6 +19,9 @@ use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 
+/// How long a client is kept waiting while the service starts.
+const START_TIME: Duration = Duration::from_secs(3);
+
 /// The state behind every route. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Endpoint {
@@ -98,6 +101,16 @@ impl Endpoint {
         self.shared.authenticator.identify(token)
     }
 
+    /// Waits, not for long, until the service knows the database's schema. After a restart that takes
+    /// a moment, and for some clients a refusal is final.
+    ///
+    /// # Errors
+    /// If it takes longer.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        let ready = tokio::time::timeout(START_TIME, self.shared.service.ready());
+        ready.await.map_err(|_| ClientError::NotReady)
+    }
+
     /// Counts an error that is about to be told to a client.
     pub fn count_refusal(&self, error: &ClientError) {
         self.shared.metrics.endpoint.refusals.get_or_create(&[("code", error.code())]).inc();
@@ -118,7 +131,7 @@ impl Endpoint {
             transport,
             since: Instant::now(),
             running: 0,
-            _place: place,
+            place: Some(place),
             _hold: self.shared.shutdown.hold(),
         })
     }
@@ -147,7 +160,7 @@ pub struct Admission {
     transport: &'static str,
     since: Instant,
     running: i64,
-    _place: Place,
+    place: Option<Place>,
     _hold: TaskTrackerToken,
 }
 
@@ -187,6 +200,8 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        // Before the log line: who reads it may count on the place.
+        self.place = None;
         self.gauge().dec_by(self.running);
         let (metrics, label) = (self.endpoint.metrics(), [("transport", self.transport)]);
         metrics.connections.get_or_create(&label).dec();

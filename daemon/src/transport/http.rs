@@ -79,6 +79,7 @@ async fn respond(endpoint: &Endpoint, request: Request<Body>) -> Result<Response
     ))?;
     let request = parameters::read(endpoint, &head, body).await?;
     let identity = endpoint.identify(&head.headers)?;
+    endpoint.ready().await?;
     let outcome = endpoint.service().query(&request, &identity).ok_or(ClientError::NotAcceptable(
         "A subscription needs a stream: send `Accept: text/event-stream`, or connect by WebSocket.",
     ))?;

@@ -39,6 +39,9 @@ pub mod listener;
 
 pub mod stall;
 
+#[cfg(test)]
+mod tests;
+
 pub use endpoint::Endpoint;
 
 /// One way to carry GraphQL over HTTP.

@@ -259,6 +259,10 @@ impl Session {
             self.endpoint.count_refusal(&error);
             close(4403, "Forbidden") // W2
         })?;
+        self.endpoint.ready().await.map_err(|error| {
+            self.endpoint.count_refusal(&error);
+            close(1013, &error.to_string())
+        })?;
         self.admission.identified(&identity);
         // Taken before any subscription exists, so nothing after it can be missing.
         let cursor = self.endpoint.service().cursor();

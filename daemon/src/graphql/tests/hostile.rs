@@ -7,6 +7,8 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
 use super::{prepare, refusal, schema};
+use crate::graphql::limits::Limits;
+use crate::graphql::schema::{Schema, SchemaOptions};
 
 #[test]
 fn too_much_is_refused_at_once() {
@@ -42,6 +44,24 @@ fn too_much_is_refused_at_once() {
         // Generous for an unoptimised build on a busy machine.
         assert!(started.elapsed() < Duration::from_secs(1), "{code} took {:?}", started.elapsed());
     }
+}
+
+#[test]
+fn the_deepest_documents_that_any_configuration_allows_fit_the_stack() {
+    let limits = Limits { depth: usize::MAX, ..Limits::default() };
+    let schema =
+        Schema::build(&super::shop(), SchemaOptions { limits, ..SchemaOptions::default() }).expect("schema");
+    let depth = Limits::DEPTH_MAX;
+    let selections = format!("{}a{}", "{a".repeat(depth), "}".repeat(depth));
+    let inline = format!("{}__typename{}", "{... on Query".repeat(depth), "}".repeat(depth));
+    let lists = format!("{{ a(b: {}{}) }}", "[".repeat(depth - 2), "]".repeat(depth - 2));
+    let objects = format!("{{ a(b: {}1{}) }}", "{a:".repeat(depth - 2), "}".repeat(depth - 2));
+    let types = format!("query($a: {}Int{}) {{ a }}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    let chain: String = (0..depth).map(|n| format!("fragment f{n} on Query {{ ...f{} }} ", n + 1)).collect();
+    for document in [selections, inline, lists, objects, types, format!("{{ ...f0 }} {chain}")] {
+        let _ = prepare(&schema, &document, "");
+    }
+    assert_eq!(refusal(&schema, &"{a".repeat(depth + 1), ""), format!("TOO_DEEP 1:{}", 2 * depth + 1));
 }
 
 #[test]

@@ -104,6 +104,14 @@ fn queries_are_answered() {
         )
     );
     assert_eq!(
+        queried(
+            &schema,
+            "\"A description.\" query Q(\"\"\"Another.\"\"\" $x: Boolean = true) { __typename @include(if: $x) }",
+            ""
+        ),
+        r#"{"data":{"__typename":"Query"}}"#
+    );
+    assert_eq!(
         queried(&schema, "query($n: String!) { __type(name: $n) { name kind } }", r#"{"n":"OrderChange"}"#),
         r#"{"data":{"__type":{"name":"OrderChange","kind":"OBJECT"}}}"#
     );
@@ -120,6 +128,11 @@ fn introspection_can_be_switched_off() {
         "INTROSPECTION_DISABLED 1:46"
     );
     assert_eq!(queried(&schema, "{ __typename }", ""), r#"{"data":{"__typename":"Query"}}"#);
+    let doubled: String = (0..6).map(|n| format!("a{n}: types {{ name }} ")).collect();
+    let doubled = format!("{{ __schema {{ {doubled} }} }}");
+    assert_eq!(refusal(&super::schema(), &doubled, ""), "TOO_MANY_ALIASES 1:3");
+    let roots: String = (0..6).map(|n| format!("a{n}: __schema {{ __typename }} ")).collect();
+    assert!(refusal(&super::schema(), &format!("{{ {roots} }}"), "").starts_with("TOO_MANY_ALIASES"));
     let deep = "{ __schema { types { fields { type { fields { type { fields { name } } } } } } } }";
     assert_eq!(refusal(&super::schema(), deep, ""), "INTROSPECTION_TOO_DEEP 1:54");
 }

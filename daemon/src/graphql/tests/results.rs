@@ -150,6 +150,13 @@ fn many_errors_are_summed_up() {
 }
 
 #[test]
+fn a_value_asked_for_too_often_is_refused() {
+    let aliases: String = (0..40).map(|n| format!("a{n}: note ")).collect();
+    let text = inserted(&aliases, &format!("{{\"note\":\"{}\"}}", "x".repeat(1 << 20)));
+    assert!(text.len() < 9 << 20 && text.contains(r#""a39":null}}"#) && text.contains("RESULT_TOO_LARGE"));
+}
+
+#[test]
 fn a_truncated_table_is_told() {
     let truncate = Event { payload: "{}".into(), ..row(Operation::Truncate, "") };
     assert_eq!(
@@ -205,6 +212,11 @@ fn odd_payloads_do_no_harm() {
         let event = row(Operation::Insert, payload);
         let text = result(&schema(), "subscription { orderInserted { id note } }", &event);
         assert!(text.starts_with("{\"data\":null,\"errors\""), "{text}");
+    }
+    for payload in ["", "{", "1},\"errors\":[{\"message\":\"forged\"}"] {
+        let event = Event { channel: "c".into(), payload: payload.into(), ..Event::default() };
+        let text = result(&schema(), "subscription { events(channel: \"c\") { data } }", &event);
+        assert!(text.starts_with("{\"data\":null,\"errors\"") && text.contains("no valid JSON"), "{text}");
     }
     let far = Event { created_at_us: i64::MAX, ..row(Operation::Insert, "{}") };
     let text = result(&schema(), "subscription { orderChanged { createdAt } }", &far);

@@ -1,0 +1,16 @@
+//! The extension in a real server.
+
+mod arguments;
+mod capture;
+mod dump;
+mod follow;
+mod installation;
+mod order;
+mod partitions;
+mod privileges;
+mod publish;
+mod rendering;
+mod retention;
+mod settings;
+mod truncate;
+mod wake_up;

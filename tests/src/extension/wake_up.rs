@@ -1,0 +1,112 @@
+//! NOTIFY tidings: a hint, sent once per transaction, and never for what was rolled back.
+
+use crate::support::database::Database;
+
+async fn heard_after(statements: &str) -> Vec<String> {
+    let database = Database::new().await;
+    let mut listener = database.connect().await;
+    let publisher = database.connect().await;
+    publisher.run("create table public.t (id int primary key, note text); select attach_trigger('t')").await;
+    listener.run("listen tidings").await;
+    publisher.run(statements).await;
+    // Notifications of this transaction come after all earlier ones.
+    publisher.run("notify tidings, 'end'").await;
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|last| last != "tidings:end") {
+        heard.extend(listener.notifications().await);
+    }
+    heard.pop();
+    heard
+}
+
+#[tokio::test]
+async fn one_per_transaction_however_many_events() {
+    let heard = heard_after(
+        "begin; insert into t select n from generate_series(1, 50) n; select publish_event('c', 'e', '{}');
+         update t set note = 'x'; commit",
+    )
+    .await;
+    assert_eq!(heard, ["tidings:"]);
+}
+
+#[tokio::test]
+async fn one_for_each_transaction() {
+    let heard = heard_after("insert into t values (1)").await;
+    assert_eq!(heard, ["tidings:"]);
+    let heard =
+        heard_after("begin; insert into t values (1); commit; begin; insert into t values (2); commit").await;
+    assert_eq!(heard, ["tidings:", "tidings:"]);
+}
+
+#[tokio::test]
+async fn none_after_a_rollback() {
+    assert!(heard_after("begin; insert into t values (1); rollback").await.is_empty());
+}
+
+#[tokio::test]
+async fn a_rolled_back_savepoint_does_not_swallow_it() {
+    let heard = heard_after(
+        "begin; savepoint a; insert into t values (1); rollback to a; insert into t values (2); commit",
+    )
+    .await;
+    assert_eq!(heard, ["tidings:"]);
+    let heard = heard_after(
+        "begin; savepoint a; savepoint b; insert into t values (1); release b; rollback to a;
+         insert into t values (2); commit",
+    )
+    .await;
+    assert_eq!(heard, ["tidings:"]);
+}
+
+#[tokio::test]
+async fn none_when_switched_off_and_the_event_is_stored() {
+    let heard = heard_after("load 'tidings'; set tidings.notify = off; insert into t values (1)").await;
+    assert!(heard.is_empty());
+}
+
+#[tokio::test]
+async fn switched_off_a_transaction_can_be_prepared() {
+    let database = Database::new().await;
+    let session = database.connect().await;
+    if session.line("show max_prepared_transactions").await == "0" {
+        eprintln!("max_prepared_transactions is 0 on this cluster: skipped");
+        return;
+    }
+    session.run("load 'tidings'; set tidings.notify = off").await;
+    let name = session.line("select current_database()").await;
+    session
+        .run(&format!("begin; select publish_event('c', 'e', '{{}}'); prepare transaction '{name}'"))
+        .await;
+    assert!(session.events().await.is_empty());
+    session.run(&format!("commit prepared '{name}'")).await;
+    assert_eq!(session.events().await, ["e {}"]);
+}
+
+#[tokio::test]
+async fn readers_of_the_schema_are_woken_when_it_changes() {
+    let database = Database::new().await;
+    let mut listener = database.connect().await;
+    let session = database.connect().await;
+    session.run("create table public.t (id int primary key); create table public.other (id int)").await;
+    listener.run("listen tidings_schema").await;
+    let changes = [
+        ("select attach_trigger('t')", true),
+        ("alter table t add column note text", true),
+        ("comment on column t.note is 'what it says'", true),
+        ("alter table other add column note text", false),
+        ("alter table t rename column note to remark", true),
+        ("alter table t rename to tt", true),
+        ("insert into tt values (1)", false),
+        ("insert into tidings.definitions (name, sdl) values ('default', 'scalar X')", true),
+        ("select detach_trigger('tt')", true),
+    ];
+    for (change, expected) in changes {
+        session.run(change).await;
+        session.run("notify tidings_schema, 'end'").await;
+        let mut heard = Vec::new();
+        while heard.last().is_none_or(|last| last != "tidings_schema:end") {
+            heard.extend(listener.notifications().await);
+        }
+        assert_eq!(heard.len() > 1, expected, "after {change}: {heard:?}");
+    }
+}
