@@ -61,6 +61,16 @@ from
     unnest(array['acme', 'globex']) tenant,
     unnest(array['Ada', 'Grace', 'Edsger', 'Barbara', 'Donald']) name;
 
+-- Orders from before the tables are attached: subscribers hear of what happens to them, not of these.
+with placed as (
+    insert into shop.orders (tenant_id, customer_id, total)
+    select tenant_id, id, 120.00 * number
+    from shop.customers, generate_series(1, 2) number
+    returning id, tenant_id, total
+)
+insert into shop.order_lines (order_id, line, tenant_id, product, quantity, price)
+select id, 1, tenant_id, 'anvil', total / 120.00, 120.00 from placed;
+
 -- From here on every committed change is an event, and each tenant sees its own and no other.
 -- Orders bring their old record along, so that a subscriber sees from where to where.
 select attach_trigger('shop.orders', type_name => 'Order', tenant_column => 'tenant_id', include_old => true);

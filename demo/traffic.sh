@@ -5,7 +5,7 @@
 set -euo pipefail
 
 url=${1:?usage: demo/traffic.sh DATABASE_URL [TRANSACTIONS_PER_SECOND]}
-rate=${2:-2}
+rate=${2:-4}
 here=$(cd "$(dirname "$0")" && pwd -P)
 
 # A year: in practice, as long as whoever started this lives.

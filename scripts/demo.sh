@@ -94,9 +94,10 @@ The shop is open, $SECONDS s after the start. In another terminal:
     -H 'authorization: Bearer $globex' \\
     -d '{"query":"subscription { orderChanged { operation record { id status total } old { status } changedColumns } }"}'
 
-  # acme's chat over WebSocket (type the second line once connected)
-  npx -y wscat -s graphql-transport-ws -c ws://$address/graphql -x '{"type":"connection_init","payload":{"authorization":"Bearer $acme"}}' -w 600
-  {"id":"1","type":"subscribe","payload":{"query":"subscription { events(channel: \"chat\") { type data createdAt } }"}}
+  # acme's chat over WebSocket
+  npx -y wscat -s graphql-transport-ws -c ws://$address/graphql -w -1 \\
+    -x '{"type":"connection_init","payload":{"authorization":"Bearer $acme"}}' \\
+    -x '{"type":"subscribe","id":"1","payload":{"query":"subscription { events(channel: \"chat\") { type data createdAt } }"}}'
 
   # change a row and watch it arrive below
   $psql '$app_url' -c "update shop.orders set status = 'delivered', note = 'by hand' where id = (select max(id) from shop.orders where tenant_id = 'acme')"
