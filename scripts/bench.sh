@@ -89,7 +89,8 @@ for count in "${subscribers[@]}"; do
     events=$((2000000 / count > 10000 ? 10000 : 2000000 / count))
     rate=$((count > 500 ? 50000 / count : 100))
     for transport in sse ws; do
-        row "$count" "$transport" --events "$events" --burst 100
+        row "$count" "$transport" --events "$events" --burst 100 --batch 100
+        row "$count" "$transport" --events "$events" --burst 100 --batch 1
         row "$count" "$transport" --events $((rate * 20)) --rate "$rate"
     done
 done

@@ -36,9 +36,12 @@ pub(crate) struct Arguments {
     /// Events per second, each in a transaction of its own; 0 for bursts.
     #[arg(long, default_value_t = 0)]
     pub(crate) rate: u32,
-    /// Events per burst: one transaction, and everybody has received it before the next.
+    /// Events per burst: everybody has received all of them before the next burst.
     #[arg(long, default_value_t = 100)]
     pub(crate) burst: u32,
+    /// Events per transaction within a burst.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: u32,
     /// Size of an event's data in bytes.
     #[arg(long, default_value_t = 150)]
     pub(crate) payload: usize,

@@ -10,7 +10,7 @@ use tokio_postgres::{Client, NoTls, Statement};
 use crate::arguments::Arguments;
 use crate::ledger::{Progress, micros_since};
 
-/// Rounds and events per round of the warm-up.
+/// Bursts and events per burst of the warm-up.
 const WARM_UP: (u32, u32) = (5, 10);
 
 /// When an event's transaction was sent and when its commit was acknowledged: the commit itself
@@ -37,7 +37,7 @@ impl<'a> Publisher<'a> {
             .await
             .context("connecting to PostgreSQL")?;
         tokio::spawn(connection);
-        // The sum makes the planner call the function for every row, in the order of the numbers.
+        // The count makes the planner call the function for every row, in the order of the numbers.
         let publish_many = client
             .prepare(
                 "select count(publish_event($1, 'tick', jsonb_build_object('seq', seq, 'pad', $2::text)))
@@ -54,7 +54,7 @@ impl<'a> Publisher<'a> {
 
     pub(crate) async fn warm_up(&mut self) -> Result<()> {
         for _ in 0..WARM_UP.0 {
-            self.commit(WARM_UP.1).await?;
+            self.publish_burst(WARM_UP.1).await?;
         }
         Ok(())
     }
@@ -66,7 +66,7 @@ impl<'a> Publisher<'a> {
         let mut left = self.arguments.events;
         while left > 0 {
             let burst = left.min(self.arguments.burst.max(1));
-            self.commit(burst).await?;
+            self.publish_burst(burst).await?;
             left -= burst;
             let expected = self.published() * self.arguments.subscribers as u64;
             progress.wait_for(expected, self.arguments.patience()).await;
@@ -74,19 +74,21 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// So many events in one transaction.
-    async fn commit(&mut self, events: u32) -> Result<()> {
+    /// Transactions without a pause between them: the connection pipelines them.
+    async fn publish_burst(&mut self, burst: u32) -> Result<()> {
+        let padding = self.padding();
         let first = self.commits.len();
-        let commit = publish(
-            &self.client,
-            &self.publish_many,
-            self.channel,
-            &self.padding(),
-            (first, first + events as usize - 1),
-            self.clock,
-        )
-        .await?;
-        self.commits.extend(std::iter::repeat_n(commit, events as usize));
+        let end = first + burst as usize;
+        let batch = self.arguments.batch.max(1) as usize;
+        let transactions = (first..end).step_by(batch).map(|start| {
+            let range = (start, (start + batch).min(end) - 1);
+            publish(&self.client, &self.publish_many, self.channel, &padding, range, self.clock)
+        });
+        let commits = futures_util::future::try_join_all(transactions).await?;
+        for (number, commit) in commits.into_iter().enumerate() {
+            let events = batch.min(burst as usize - number * batch);
+            self.commits.extend(std::iter::repeat_n(commit, events));
+        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ pub(crate) struct Report<'a> {
     pub(crate) cpu: Duration,
 }
 
+/// A burst of 20 x 5 is 20 transactions of 5 events each.
 /// The commit happens between the call and its acknowledgement, so latency is shown from both.
 pub(crate) fn print_header() {
     println!(
@@ -63,7 +64,11 @@ impl Report<'_> {
 
     fn mode(&self) -> String {
         match self.arguments.rate {
-            0 => format!("bursts of {}", self.arguments.burst),
+            0 => format!(
+                "bursts of {} x {}",
+                self.arguments.burst / self.arguments.batch,
+                self.arguments.batch
+            ),
             rate => format!("{rate}/s"),
         }
     }
