@@ -41,12 +41,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::graphql::error::GraphQLError;
-use crate::graphql::prepare::Prepared;
+use crate::graphql::prepare::{OperationKind, Prepared};
 use crate::graphql::request::Request;
 use crate::graphql::schema::{Schema, SchemaOptions};
 use crate::hub::audience::Identity;
@@ -63,7 +64,7 @@ mod live;
 
 mod subscription;
 
-pub use connection::{Connection, Outcome};
+pub use connection::Connection;
 pub use subscription::Subscription;
 
 /// How a service behaves.
@@ -102,6 +103,15 @@ struct Inner {
     status: Arc<SourceStatus>,
     ready: watch::Receiver<bool>,
     _stop: DropGuard,
+}
+
+/// The answer to a request that is not a subscription.
+#[derive(Debug)]
+pub enum Answer {
+    /// A query, executed: its complete result as JSON, with the errors of its execution within.
+    Result(Bytes),
+    /// Refused before execution: syntax, validation, variables, limits. At least one error.
+    Refused(Vec<GraphQLError>),
 }
 
 /// What the service's task changes and its connections read.
@@ -153,15 +163,35 @@ impl Service {
         Subscription::start(self.connect(identity), request)
     }
 
-    /// Executes a request that must not be a subscription (plain GraphQL over HTTP). `None` if it
-    /// is a subscription.
-    pub fn query(&self, request: &Request, identity: &Identity) -> Option<Outcome> {
-        let Some(schema) = self.0.shared.schema.read().clone() else { return Some(not_ready()) };
-        match schema.prepare(request, identity) {
-            Prepared::Query(result) => Some(Outcome::Result(result)),
-            Prepared::Refused(errors) => Some(Outcome::Refused(errors)),
-            Prepared::Subscription(_) => None,
+    /// Answers a request that is not a subscription; `None` if it is one. Runs on a thread for
+    /// blocking work: the introspection of a large schema takes a second, and the connections of
+    /// this worker thread must not wait for it.
+    pub async fn query(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
+        let Some(schema) = self.schema() else { return Some(Answer::Refused(vec![not_ready()])) };
+        if schema.operation_kind(request) == Ok(OperationKind::Subscription) {
+            return None;
         }
+        let (request, identity) = (request.clone(), identity.clone());
+        match tokio::task::spawn_blocking(move || schema.prepare(&request, &identity)).await {
+            Ok(Prepared::Query(result)) => Some(Answer::Result(result)),
+            Ok(Prepared::Refused(errors)) => Some(Answer::Refused(errors)),
+            Ok(Prepared::Subscription(_)) => None,
+            Err(error) => {
+                tracing::error!(%error, "a query could not be executed");
+                let error = GraphQLError::new("INTERNAL_SERVER_ERROR", "the query could not be executed");
+                Some(Answer::Refused(vec![error]))
+            }
+        }
+    }
+
+    /// What the request's operation is; `None` if that cannot be told, which [`Service::query`]
+    /// answers with the reason.
+    pub fn operation_kind(&self, request: &Request) -> Option<OperationKind> {
+        self.schema()?.operation_kind(request).ok()
+    }
+
+    fn schema(&self) -> Option<Arc<Schema>> {
+        self.0.shared.schema.read().clone()
     }
 
     /// The cursor of everything dispatched so far: where a stream that starts now stands.
@@ -171,12 +201,12 @@ impl Service {
 
     /// The schema in SDL; nothing before the source has described the database.
     pub fn sdl(&self) -> Option<String> {
-        self.0.shared.schema.read().as_ref().map(|schema| schema.sdl())
+        self.schema().map(|schema| schema.sdl())
     }
 
     /// Why the service is not ready, or nothing if it is: source connected and its lag in bounds.
     pub fn unready(&self) -> Option<String> {
-        if self.0.shared.schema.read().is_none() {
+        if self.schema().is_none() {
             return self
                 .0
                 .status
@@ -192,9 +222,11 @@ impl Service {
     }
 }
 
-fn not_ready() -> Outcome {
-    let message = "the service has not read the database's schema yet; try again in a moment";
-    Outcome::Refused(vec![GraphQLError::new("NOT_READY", message)])
+fn not_ready() -> GraphQLError {
+    GraphQLError::new(
+        "NOT_READY",
+        "the service has not read the database's schema yet; try again in a moment",
+    )
 }
 
 /// The task that takes the source's steps in order.
@@ -236,8 +268,16 @@ impl Follower {
     }
 
     fn load(&self, catalog: &Catalog) {
-        match Schema::build(catalog, self.shared.options.schema.clone()) {
+        let old = self.shared.schema.read().clone();
+        let built = match old {
+            Some(old) => old.rebuild(catalog),
+            None => Schema::build(catalog, self.shared.options.schema.clone()),
+        };
+        match built {
             Ok(schema) => {
+                for problem in schema.problems() {
+                    tracing::warn!(problem, "a table is left out of the schema");
+                }
                 let schema = Arc::new(schema);
                 *self.shared.schema.write() = Some(schema.clone());
                 self.shared.live.reload(&self.hub, &schema);

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use super::live::{Live, Parts};
 use super::{Service, not_ready};
 use crate::graphql::error::GraphQLError;
@@ -23,46 +21,41 @@ pub struct Connection {
     live: HashMap<SubscriptionId, Arc<Live>>,
 }
 
-/// The answer to a request.
-#[derive(Debug)]
-pub enum Outcome {
-    /// A query, executed: its complete result as JSON, or the errors of its execution within.
-    Result(Bytes),
-    /// A subscription that is live now.
-    Subscribed(SubscriptionId),
-    /// The request was refused before execution: syntax, validation, variables, limits.
-    Refused(Vec<GraphQLError>),
-}
-
 impl Connection {
     pub(super) fn new(service: Service, identity: Arc<Identity>) -> Self {
         let mailbox = Arc::new(Mailbox::new(service.0.shared.options.mailbox));
         Self { service, identity, mailbox, next: 0, live: HashMap::new() }
     }
 
-    /// Runs a request on this connection.
-    pub fn execute(&mut self, request: &Request) -> Outcome {
+    /// Starts a subscription; it is live when this returns.
+    ///
+    /// # Errors
+    ///
+    /// If the request is refused, or is not a subscription: see [`Service::query`] for those.
+    pub fn subscribe(&mut self, request: &Request) -> Result<SubscriptionId, Vec<GraphQLError>> {
         let shared = &self.service.0.shared;
         let schema = shared.schema.read();
-        let Some(schema) = schema.as_ref() else { return not_ready() };
-        match schema.prepare(request, &self.identity) {
-            Prepared::Query(result) => Outcome::Result(result),
-            Prepared::Refused(errors) => Outcome::Refused(errors),
-            Prepared::Subscription(interest) => {
-                let subscription = SubscriptionId(self.next);
-                self.next += 1;
-                let parts = Parts {
-                    request: request.clone(),
-                    identity: self.identity.clone(),
-                    mailbox: self.mailbox.clone(),
-                    subscription,
-                };
-                self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
-                shared.options.metrics.subscriptions.inc();
-                tracing::debug!(subscription = subscription.0, "subscription is live");
-                Outcome::Subscribed(subscription)
+        let Some(schema) = schema.as_ref() else { return Err(vec![not_ready()]) };
+        let interest = match schema.prepare(request, &self.identity) {
+            Prepared::Subscription(interest) => interest,
+            Prepared::Refused(errors) => return Err(errors),
+            Prepared::Query(_) => {
+                let message = "the operation is a query; only a subscription can be subscribed to";
+                return Err(vec![GraphQLError::new("BAD_USER_INPUT", message)]);
             }
-        }
+        };
+        let subscription = SubscriptionId(self.next);
+        self.next += 1;
+        let parts = Parts {
+            request: request.clone(),
+            identity: self.identity.clone(),
+            mailbox: self.mailbox.clone(),
+            subscription,
+        };
+        self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
+        shared.options.metrics.subscriptions.inc();
+        tracing::debug!(subscription = subscription.0, "subscription is live");
+        Ok(subscription)
     }
 
     /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.

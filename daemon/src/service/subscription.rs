@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 
-use super::connection::{Connection, Outcome};
+use super::connection::Connection;
 use crate::graphql::error::GraphQLError;
 use crate::graphql::request::Request;
 use crate::hub::mailbox::{Delivery, EndReason};
@@ -20,14 +20,8 @@ pub struct Subscription {
 
 impl Subscription {
     pub(super) fn start(mut connection: Connection, request: &Request) -> Result<Self, Vec<GraphQLError>> {
-        match connection.execute(request) {
-            Outcome::Subscribed(_) => Ok(Self { connection, pending: VecDeque::new(), ended: None }),
-            Outcome::Refused(errors) => Err(errors),
-            Outcome::Result(_) => {
-                let message = "the operation is a query; subscribe takes a subscription";
-                Err(vec![GraphQLError::new("BAD_REQUEST", message)])
-            }
-        }
+        connection.subscribe(request)?;
+        Ok(Self { connection, pending: VecDeque::new(), ended: None })
     }
 
     /// The next result, a complete JSON object with the cursor in its extensions; `None` once the

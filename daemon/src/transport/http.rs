@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Request, StatusCode, header};
+use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -11,7 +11,8 @@ use super::accept::Accept;
 use super::refusal::{JSON, refuse};
 use super::{Endpoint, Transport, parameters};
 use crate::error::{ClientError, errors_body};
-use crate::service::Outcome;
+use crate::graphql::prepare::OperationKind;
+use crate::service::Answer;
 
 const GRAPHQL_RESPONSE: HeaderValue =
     HeaderValue::from_static("application/graphql-response+json; charset=utf-8");
@@ -80,14 +81,17 @@ async fn respond(endpoint: &Endpoint, request: Request<Body>) -> Result<Response
     let request = parameters::read(endpoint, &head, body).await?;
     let identity = endpoint.identify(&head.headers)?;
     endpoint.ready().await?;
-    let outcome = endpoint.service().query(&request, &identity).ok_or(ClientError::NotAcceptable(
+    if head.method == Method::GET
+        && endpoint.service().operation_kind(&request) == Some(OperationKind::Mutation)
+    {
+        return Err(ClientError::MethodNotAllowed("POST")); // S17
+    }
+    let answer = endpoint.service().query(&request, &identity).await.ok_or(ClientError::NotAcceptable(
         "A subscription needs a stream: send `Accept: text/event-stream`, or connect by WebSocket.",
     ))?;
-    let (status, body) = match outcome {
-        Outcome::Result(result) => (StatusCode::OK, result.into()),
-        Outcome::Refused(errors) => (media.refused(), errors_body(&errors)),
-        // The service has just said that it is none.
-        Outcome::Subscribed(_) => (StatusCode::INTERNAL_SERVER_ERROR, Vec::new()),
+    let (status, body) = match answer {
+        Answer::Result(result) => (StatusCode::OK, result.into()),
+        Answer::Refused(errors) => (media.refused(), errors_body(&errors)),
     };
     let written = &endpoint.metrics().endpoint.written;
     written.get_or_create(&[("transport", LABEL)]).inc_by(body.len() as u64);

@@ -23,7 +23,7 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::request::Request as GraphQLRequest;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{Delivery, SubscriptionId};
-use crate::service::{Connection, Outcome};
+use crate::service::{Answer, Connection};
 
 const LABEL: &str = "sse";
 /// A stream that is silent for this long says something (PROTOCOLS S19).
@@ -89,23 +89,30 @@ async fn open(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Response,
             frame::sse_errors(into, &[ClientError::CursorUnsupported.to_graphql()]);
         }));
     }
-    Ok(execute(endpoint, admission, identity, &request))
+    Ok(execute(endpoint, admission, identity, &request).await)
 }
 
-fn execute(
+async fn execute(
     endpoint: &Endpoint,
     mut admission: Admission,
     identity: Arc<Identity>,
     request: &GraphQLRequest,
 ) -> Response {
+    // S3: an error before execution is a result like any other, not a status.
+    let refused = |admission: &Admission, errors: &[GraphQLError]| {
+        brief(admission, |into| frame::sse_errors(into, errors))
+    };
+    match endpoint.service().query(request, &identity).await {
+        Some(Answer::Result(result)) => return brief(&admission, |into| frame::sse_whole(into, &result)), // S7
+        Some(Answer::Refused(errors)) => return refused(&admission, &errors),
+        None => {}
+    }
     // Taken before the subscription starts: what happens in between is in its mailbox, too.
     let cursor = endpoint.service().cursor();
     let mut connection = endpoint.service().connect(identity.clone());
-    match connection.execute(request) {
-        // S3: an error before execution is a result like any other, not a status.
-        Outcome::Refused(errors) => brief(&admission, |into| frame::sse_errors(into, &errors)),
-        Outcome::Result(result) => brief(&admission, |into| frame::sse_whole(into, &result)), // S7
-        Outcome::Subscribed(subscription) => {
+    match connection.subscribe(request) {
+        Err(errors) => refused(&admission, &errors),
+        Ok(subscription) => {
             admission.subscribed();
             let mut opening = opening();
             frame::sse_cursor(&mut opening, &cursor);

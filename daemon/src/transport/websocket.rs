@@ -20,7 +20,7 @@ use crate::access::token;
 use crate::config::Secret;
 use crate::error::ClientError;
 use crate::hub::mailbox::Delivery;
-use crate::service::{Connection, Outcome};
+use crate::service::{Answer, Connection};
 
 /// Time for `connection_init` to arrive (PROTOCOLS W2).
 const INIT_TIME: Duration = Duration::from_secs(3);
@@ -274,20 +274,23 @@ impl Session {
 
     async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
-        match client.connection.execute(&operation.request) {
-            Outcome::Subscribed(subscription) => {
-                self.machine.subscribed(operation.id, subscription);
-                self.admission.subscribed();
-                Ok(())
+        let identity = client.connection.identity().clone();
+        let errors = match self.endpoint.service().query(&operation.request, &identity).await {
+            Some(Answer::Result(result)) => {
+                return self.send(socket, transport_ws::answered(&operation.id, &result)).await;
             }
-            Outcome::Result(result) => {
-                self.send(socket, transport_ws::answered(&operation.id, &result)).await
-            }
-            Outcome::Refused(errors) => {
-                let message = transport_ws::error_message(&operation.id, &errors);
-                self.send(socket, [message.into_bytes()]).await
-            }
-        }
+            Some(Answer::Refused(errors)) => errors,
+            None => match client.connection.subscribe(&operation.request) {
+                Ok(subscription) => {
+                    self.machine.subscribed(operation.id, subscription);
+                    self.admission.subscribed();
+                    return Ok(());
+                }
+                Err(errors) => errors,
+            },
+        };
+        let message = transport_ws::error_message(&operation.id, &errors);
+        self.send(socket, [message.into_bytes()]).await
     }
 
     /// Writes everything that was waiting, and flushes once.

@@ -45,10 +45,10 @@ async fn a_body_has_a_size_and_a_time() {
 #[tokio::test]
 async fn a_head_that_never_ends_is_given_up() {
     let daemon = builder().env("TIDINGS_LIMITS_REQUEST_S", "1").start().await;
-    Raw::send(&daemon, "GET /graphql HTTP/1.1\r\nhost: x\r\nslow:").await.to_end().await;
-    Raw::send(&daemon, "GE").await.to_end().await;
+    Raw::send(&daemon, "GET /graphql HTTP/1.1\r\nhost: x\r\nslow:").await.read_to_end().await;
+    Raw::send(&daemon, "GE").await.read_to_end().await;
     let large = format!("GET /graphql HTTP/1.1\r\nhost: x\r\nlarge: {}\r\n\r\n", "x".repeat(40_000));
-    let answer = Raw::send(&daemon, &large).await.to_end().await;
+    let answer = Raw::send(&daemon, &large).await.read_to_end().await;
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
 }
 
@@ -79,4 +79,25 @@ async fn health_readiness_and_metrics_are_told() {
     assert_eq!(get("/readyz", "x: x").await.status, 200);
     assert!(get("/metrics", "x: x").await.body.ends_with("# EOF\n"));
     assert_eq!(get("/metrics", "x-forwarded-for: 192.0.2.1").await.status, 403);
+}
+
+#[tokio::test]
+async fn s17_a_mutation_by_get_is_405_with_allow() {
+    let daemon = daemon().await;
+    let authorization = format!("authorization: Bearer {}", alice());
+    let headers = [authorization.as_str(), "accept: application/json"];
+    let response =
+        Raw::request(&daemon, "GET /graphql?query=mutation%7Bwrite%7D", &headers, "").await.response().await;
+    assert_eq!((response.status, response.header("allow")), (405, Some("POST")));
+    let posted = post(&daemon, "application/json", &body("mutation { write }")).await;
+    assert_eq!((posted.status, code(&posted.json())), (200, "GRAPHQL_VALIDATION_FAILED"));
+}
+
+#[tokio::test]
+async fn introspection_is_answered() {
+    let daemon = daemon().await;
+    let query = body("{ __schema { subscriptionType { name } } tidings { __typename } }");
+    let plain = post(&daemon, "application/json", &query).await.json();
+    assert_eq!(plain["data"]["__schema"]["subscriptionType"]["name"], "Subscription", "{plain}");
+    assert_eq!(plain["data"]["tidings"]["__typename"], "ServerInfo", "{plain}");
 }

@@ -14,7 +14,7 @@ async fn sigterm_tells_every_stream_when_to_come_back() {
     let mut socket = Socket::open(&daemon, &alice()).await;
     socket.subscribe("1", QUIET).await;
 
-    let (status, stream, closed) = tokio::join!(daemon.terminate(), stream.to_end(), socket.closed());
+    let (status, stream, closed) = tokio::join!(daemon.terminate(), stream.read_to_end(), socket.closed());
     assert!(status.success(), "{status}");
     assert_eq!(stream.matches("retry: ").count(), 2, "{stream}");
     assert!(stream.ends_with("\r\n0\r\n\r\n") && !stream.contains("event: complete"), "{stream}");

@@ -66,7 +66,7 @@ impl Raw {
     }
 
     /// Everything received, once the other side has closed.
-    pub(super) async fn to_end(mut self) -> String {
+    pub(super) async fn read_to_end(mut self) -> String {
         within("the end of the connection", async { while self.read().await {} }).await;
         String::from_utf8(self.received).unwrap()
     }

@@ -35,8 +35,10 @@ impl Cluster {
 
     /// Starts, stops or restarts the server, and waits until that is done.
     pub fn pg_ctl(&self, action: &str) {
+        // Nothing but the test itself shall write WAL or use up xids: the crash test depends on it.
         let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200",
+            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off \
+             -c wal_level=minimal -c max_wal_senders=0 -c checkpoint_timeout=1h",
             self.port,
             self.directory.display()
         );

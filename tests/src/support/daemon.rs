@@ -127,12 +127,6 @@ impl Daemon {
         assert!(sent.success());
         within("the daemon's exit", self.child.wait()).await.unwrap()
     }
-
-    /// Waits for the exit of a daemon that ends by itself.
-    pub async fn exit(mut self) -> (std::process::ExitStatus, String) {
-        let status = within("the daemon's exit", self.child.wait()).await.unwrap();
-        (status, self.log())
-    }
 }
 
 async fn collect(output: impl AsyncRead + Unpin, log: Arc<Log>) {

@@ -10,8 +10,8 @@ use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
 
 use super::PostgresOptions;
-use super::poll::{PAGE, Xid, event_of, query};
-use super::session::{Session, SessionError, in_time};
+use super::error::{SessionError, in_time};
+use super::poll::{Page, Poller, Xid, event_of, running};
 use crate::source::Batch;
 use crate::source::cursor::{Cursor, Within};
 use crate::source::snapshot::Snapshot;
@@ -37,14 +37,14 @@ pub(super) struct Backlog {
 impl Backlog {
     /// Finds where the backlog between what was seen and a snapshot lies.
     pub(super) async fn begin(
-        session: &Session,
+        poller: &Poller,
         before: Cursor,
         snapshot: Arc<Snapshot>,
     ) -> Result<Self, SessionError> {
-        let (xmax, running) = old_snapshot(&before);
+        let (xmax, running) = (Xid(before.seen.xmax()), running(&before));
         let text = snapshot.to_string();
         let parameters: [&(dyn ToSql + Sync); 4] = [&xmax, &running, &before.top, &text];
-        let bounds = session.client.query_one(BOUNDS, &parameters);
+        let bounds = poller.client.query_one(BOUNDS, &parameters);
         let row = in_time(async { bounds.await.map_err(SessionError::Query) }).await?;
         let first: Option<i64> = row.get(0);
         // Retention may have truncated all of it since the poll.
@@ -57,29 +57,26 @@ impl Backlog {
     /// The next page; the last one says so.
     pub(super) async fn next_page(
         &mut self,
-        session: &Session,
+        poller: &Poller,
         options: &PostgresOptions,
     ) -> Result<Batch, SessionError> {
         let upto = self.end.min(self.upto.saturating_add(options.page_events as i64));
-        let (xmax, running) = old_snapshot(&self.before);
+        let (xmax, running) = (Xid(self.before.seen.xmax()), running(&self.before));
         let text = self.snapshot.to_string();
         let (events, reached) = in_time(async {
-            let page = session.client.prepare(PAGE).await.map_err(SessionError::Query)?;
             let parameters: [&(dyn ToSql + Sync); 6] =
                 [&xmax, &running, &self.before.top, &text, &self.upto, &upto];
-            let mut rows = pin!(query(session, &page, &parameters).await?);
-            let mut events = Vec::new();
-            let mut bytes = 0;
+            let mut rows = pin!(poller.query(&poller.page, &parameters).await?);
+            let mut page = Page::default();
             while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
                 let event = event_of(&row)?;
                 let id = event.id;
-                bytes += event.payload.len() + event.old_payload.as_ref().map_or(0, |old| old.len());
-                events.push(event);
-                if bytes > options.page_bytes {
-                    return Ok((events, id));
+                page.push(event);
+                if page.bytes > options.page_bytes {
+                    return Ok((page.events, id));
                 }
             }
-            Ok((events, upto))
+            Ok((page.events, upto))
         })
         .await?;
         let batch = Batch {
@@ -97,8 +94,4 @@ impl Backlog {
         let within = Within { snapshot: self.snapshot.clone(), upto: self.upto };
         Cursor { within: Some(within), ..self.before.clone() }
     }
-}
-
-fn old_snapshot(before: &Cursor) -> (Xid, Vec<Xid>) {
-    (Xid(before.seen.xmax()), before.seen.in_progress().iter().copied().map(Xid).collect())
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use super::session::{SessionError, in_time};
+use super::error::{SessionError, in_time};
 use crate::event::Operation;
 use crate::source::catalog::{AttachedTable, Catalog, Column, ColumnType};
 

@@ -10,7 +10,8 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client};
 
-use super::session::{Connection, SessionError};
+use super::connection::Connection;
+use super::error::SessionError;
 
 /// Wakes the source when something was published.
 #[derive(Debug)]

@@ -4,22 +4,27 @@
 //! Instead each poll asks, in one statement, for the snapshot of now and for every event that this
 //! snapshot sees and the one before it did not. LISTEN only says when to look.
 
-pub mod catalog;
+mod error;
+
+mod connection;
+
+mod listen;
 
 pub mod poll;
 
-pub mod session;
-
 mod backlog;
 
-mod listen;
+pub mod session;
+
+mod catalog;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use backlog::Backlog;
+use error::SessionError;
 use poll::Polled;
-use session::{Session, SessionError};
+use session::Session;
 
 use super::cursor::Cursor;
 use super::status::SourceStatus;
@@ -94,7 +99,7 @@ impl PostgresSource {
     async fn turn(&mut self) -> Result<Option<Step>, SessionError> {
         let Some(session) = &mut self.session else { return self.connect().await };
         if let Some(backlog) = &mut self.backlog {
-            let page = backlog.next_page(session, &self.options).await?;
+            let page = backlog.next_page(&session.poller, &self.options).await?;
             if page.last {
                 self.backlog = None;
                 self.poll_now = true;
@@ -106,19 +111,19 @@ impl PostgresSource {
         }
         if session.listener.take_schema_changed() {
             self.poll_now = true;
-            return Ok(Some(Step::Catalog(catalog::load(&session.client).await?)));
+            return Ok(Some(Step::Catalog(catalog::load(&session.poller.client).await?)));
         }
         let Some(seen) = self.seen.clone() else { return Ok(None) };
-        match poll::poll(session, &seen, &self.options).await? {
+        match session.poller.poll(&seen, &self.options).await? {
             Polled::All(batch) => {
-                session.after_reconnect = false;
+                session.poller.after_reconnect = false;
                 self.status.set_current();
                 self.poll_now = !batch.events.is_empty();
                 Ok(self.hand_over(batch))
             }
             Polled::TooMuch(snapshot) => {
-                let backlog = Backlog::begin(session, seen, snapshot).await?;
-                session.after_reconnect = false;
+                let backlog = Backlog::begin(&session.poller, seen, snapshot).await?;
+                session.poller.after_reconnect = false;
                 self.backlog = Some(backlog);
                 Ok(None)
             }
@@ -139,7 +144,7 @@ impl PostgresSource {
         self.failures = 0;
         self.poll_now = true;
         session.listener.set_schema_changed();
-        session.after_reconnect = same_history;
+        session.poller.after_reconnect = same_history;
         tracing::info!(history = format_args!("{:016x}", start.history), "connected to the database");
         self.session = Some(session);
         if same_history {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use futures_util::TryStreamExt;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
-use tokio_postgres::{Row, RowStream, Statement};
+use tokio_postgres::{Client, Row, RowStream, Statement};
 
 use super::PostgresOptions;
-use super::session::{Session, SessionError, in_time};
+use super::error::{SessionError, in_time};
 use crate::event::{Audience, Event, Operation};
 use crate::source::Batch;
 use crate::source::cursor::Cursor;
@@ -65,56 +65,96 @@ pub(super) enum Polled {
     TooMuch(Arc<Snapshot>),
 }
 
-/// Polls once.
-pub(super) async fn poll(
-    session: &Session,
-    seen: &Cursor,
-    options: &PostgresOptions,
-) -> Result<Polled, SessionError> {
-    let xmax = Xid(seen.seen.xmax());
-    let running: Vec<Xid> = seen.seen.in_progress().iter().copied().map(Xid).collect();
-    let rows_max = options.page_events as i64 + 1;
-    let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&xmax, &running, &rows_max];
-    let statement = if session.after_reconnect {
-        parameters.push(&seen.top);
-        &session.poll_after_reconnect
-    } else {
-        &session.poll
-    };
-    in_time(async {
-        let mut rows = pin!(query(session, statement, &parameters).await?);
-        let first = rows.try_next().await.map_err(SessionError::Query)?;
-        let first = first.ok_or(SessionError::Replaced)?;
-        // The extension may be dropped and created again between two polls; the statement then
-        // quietly finds the new table.
-        if first.get::<_, u32>(15) != session.events_oid {
-            return Err(SessionError::Replaced);
-        }
-        let snapshot: Arc<Snapshot> = Arc::new(first.get::<_, &str>(0).parse()?);
-        let mut events = Vec::new();
-        let mut bytes = 0;
-        while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
-            let event = event_of(&row)?;
-            bytes += event.payload.len() + event.old_payload.as_ref().map_or(0, |old| old.len());
-            events.push(event);
-            if events.len() > options.page_events || bytes > options.page_bytes {
-                return Ok(Polled::TooMuch(snapshot));
-            }
-        }
-        // The order within a batch: a second writer of a row draws its id after the first commits.
-        events.sort_unstable_by_key(|event| event.id);
-        Ok(Polled::All(Batch { events, start: seen.clone(), snapshot, last: true }))
-    })
-    .await
+/// The polling connection with its prepared statements.
+#[derive(Debug)]
+pub(super) struct Poller {
+    pub(super) client: Client,
+    poll: Statement,
+    poll_after_reconnect: Statement,
+    pub(super) page: Statement,
+    /// The table that is polled; it stays the same as long as the history does.
+    events_oid: u32,
+    /// Whether the next poll is the first since a connection was lost: the server may have crashed
+    /// in between and given xids below our snapshot to new transactions.
+    pub(super) after_reconnect: bool,
 }
 
-/// Runs a statement and hands over its rows as they arrive.
-pub(super) async fn query(
-    session: &Session,
-    statement: &Statement,
-    parameters: &[&(dyn ToSql + Sync)],
-) -> Result<RowStream, SessionError> {
-    session.client.query_raw(statement, parameters.iter().copied()).await.map_err(SessionError::Query)
+impl Poller {
+    pub(super) async fn new(client: Client, events_oid: u32) -> Result<Self, SessionError> {
+        let prepare =
+            async |text| in_time(async { client.prepare(text).await.map_err(SessionError::Query) }).await;
+        let (poll, poll_after_reconnect) = (prepare(POLL).await?, prepare(POLL_AFTER_RECONNECT).await?);
+        let page = prepare(PAGE).await?;
+        Ok(Self { client, poll, poll_after_reconnect, page, events_oid, after_reconnect: false })
+    }
+
+    /// Polls once.
+    pub(super) async fn poll(
+        &self,
+        seen: &Cursor,
+        options: &PostgresOptions,
+    ) -> Result<Polled, SessionError> {
+        let xmax = Xid(seen.seen.xmax());
+        let running = running(seen);
+        let rows_max = options.page_events as i64 + 1;
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&xmax, &running, &rows_max];
+        let statement = if self.after_reconnect {
+            parameters.push(&seen.top);
+            &self.poll_after_reconnect
+        } else {
+            &self.poll
+        };
+        in_time(async {
+            let mut rows = pin!(self.query(statement, &parameters).await?);
+            let first = rows.try_next().await.map_err(SessionError::Query)?.ok_or(SessionError::Replaced)?;
+            // The extension may be dropped and created again between two polls; the statement then
+            // quietly finds the new table.
+            if first.get::<_, u32>(15) != self.events_oid {
+                return Err(SessionError::Replaced);
+            }
+            let snapshot: Arc<Snapshot> = Arc::new(first.get::<_, &str>(0).parse()?);
+            let mut page = Page::default();
+            while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
+                page.push(event_of(&row)?);
+                if page.events.len() > options.page_events || page.bytes > options.page_bytes {
+                    return Ok(Polled::TooMuch(snapshot));
+                }
+            }
+            let mut events = page.events;
+            // The order within a batch: a second writer of a row draws its id after the first commits.
+            events.sort_unstable_by_key(|event| event.id);
+            Ok(Polled::All(Batch { events, start: seen.clone(), snapshot, last: true }))
+        })
+        .await
+    }
+
+    /// Runs a statement and hands over its rows as they arrive.
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<RowStream, SessionError> {
+        self.client.query_raw(statement, parameters.iter().copied()).await.map_err(SessionError::Query)
+    }
+}
+
+/// The transactions that were in progress, as a parameter.
+pub(super) fn running(seen: &Cursor) -> Vec<Xid> {
+    seen.seen.in_progress().iter().copied().map(Xid).collect()
+}
+
+/// Events read so far, and the bytes of their payloads.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) events: Vec<Event>,
+    pub(super) bytes: usize,
+}
+
+impl Page {
+    pub(super) fn push(&mut self, event: Event) {
+        self.bytes += event.payload.len() + event.old_payload.as_ref().map_or(0, |old| old.len());
+        self.events.push(event);
+    }
 }
 
 /// Reads an event from a row of [`POLL`] or [`PAGE`].
