@@ -114,7 +114,8 @@ impl<'a> Members<'a> {
 impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
-        #[derive(serde::Deserialize, PartialEq, Eq, Hash)]
+        // A bare `Cow` always deserializes to an owned copy; the attribute makes it borrow.
+        #[derive(serde::Deserialize)]
         struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
         impl<'de> serde::de::Visitor<'de> for Visitor {
             type Value = Members<'de>;

@@ -12,6 +12,8 @@
 
 pub mod event;
 
+pub mod config;
+
 pub mod metrics;
 
 pub mod source;
@@ -21,3 +23,15 @@ pub mod hub;
 pub mod graphql;
 
 pub mod service;
+
+pub mod error;
+
+pub mod shutdown;
+
+pub mod access;
+
+pub mod transport;
+
+pub mod admin;
+
+pub mod cli;

@@ -1,3 +1,7 @@
 //! The `tidings` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidings_daemon::cli::run()
+}

@@ -1,20 +1,82 @@
 //! Everything the daemon counts, in one registry.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::event::Event;
+
+pub mod endpoint;
+
+pub use endpoint::EndpointMetrics;
 
 /// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
 
+/// Most channels counted by name; the events of any further channel count under `(other)`, because
+/// channel names come from publishers and a metric must not grow without bound.
+const CHANNELS_MAX: usize = 1_000;
+
+/// The channel of an event.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ChannelLabel {
+    channel: String,
+}
+
 /// The metrics, each cheap to clone and to update.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Metrics {
     /// Open connections by transport.
     pub connections: Family<TransportLabel, Gauge>,
+    /// Live subscriptions.
+    pub subscriptions: Gauge,
+    /// Events that the source handed over, by channel.
+    pub events: Family<ChannelLabel, Counter>,
     /// Results handed to mailboxes.
     pub deliveries: Counter,
+    /// Subscriptions ended because their mailbox was full.
+    pub mailbox_overflows: Counter,
+    /// Times that the source lost its connection.
+    pub source_reconnects: Counter,
+    /// Seconds that the hub took for a batch: routing, projection and mailboxes.
+    pub dispatch: Histogram,
+    /// Seconds from the publication of an event, by the database's clock, to its dispatch.
+    pub event_age: Histogram,
+    /// How far the source is behind, in seconds; set when the metrics are read.
+    pub source_lag: Gauge<f64, AtomicU64>,
+    /// What the endpoint counts.
+    pub endpoint: EndpointMetrics,
+    /// The channels that are counted by name.
+    channels: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        // From 10 us to 84 s, and from 100 us to 52 s.
+        let dispatch = Histogram::new(exponential_buckets(10e-6, 2.0, 24));
+        let event_age = Histogram::new(exponential_buckets(100e-6, 2.0, 20));
+        Self {
+            connections: Family::default(),
+            subscriptions: Gauge::default(),
+            events: Family::default(),
+            deliveries: Counter::default(),
+            mailbox_overflows: Counter::default(),
+            source_reconnects: Counter::default(),
+            dispatch,
+            event_age,
+            source_lag: Gauge::default(),
+            endpoint: EndpointMetrics::default(),
+            channels: Arc::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -23,7 +85,79 @@ impl Metrics {
         let metrics = Self::default();
         let registry = registry.sub_registry_with_prefix("tidings");
         registry.register("connections", "Open connections by transport", metrics.connections.clone());
+        registry.register("subscriptions", "Live subscriptions", metrics.subscriptions.clone());
+        registry.register("events", "Events handed over by the source", metrics.events.clone());
         registry.register("deliveries", "Results handed to mailboxes", metrics.deliveries.clone());
+        registry.register(
+            "mailbox_overflows",
+            "Subscriptions ended because their mailbox was full",
+            metrics.mailbox_overflows.clone(),
+        );
+        registry.register(
+            "source_reconnects",
+            "Times that the source lost its connection",
+            metrics.source_reconnects.clone(),
+        );
+        registry.register_with_unit(
+            "dispatch",
+            "Time to route, project and hand over a batch",
+            Unit::Seconds,
+            metrics.dispatch.clone(),
+        );
+        registry.register_with_unit(
+            "event_age",
+            "Time from publication to dispatch",
+            Unit::Seconds,
+            metrics.event_age.clone(),
+        );
+        registry.register_with_unit(
+            "source_lag",
+            "Time since the source was caught up",
+            Unit::Seconds,
+            metrics.source_lag.clone(),
+        );
+        metrics.endpoint.register(registry);
         metrics
+    }
+
+    /// Counts the events of a batch.
+    pub fn count_events(&self, events: &[Event]) {
+        let mut by_channel: HashMap<&str, u64> = HashMap::new();
+        for event in events {
+            *by_channel.entry(&event.channel).or_default() += 1;
+        }
+        for (channel, count) in by_channel {
+            self.events.get_or_create(&self.channel_label(channel)).inc_by(count);
+        }
+    }
+
+    fn channel_label(&self, channel: &str) -> ChannelLabel {
+        let mut known = self.channels.lock();
+        let named =
+            known.contains(channel) || (known.len() < CHANNELS_MAX && known.insert(channel.to_owned()));
+        ChannelLabel { channel: if named { channel } else { "(other)" }.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::encoding::text::encode;
+    use prometheus_client::registry::Registry;
+
+    use super::{CHANNELS_MAX, Metrics};
+    use crate::event::Event;
+
+    #[test]
+    fn a_publisher_cannot_grow_the_metrics_without_bound() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        for number in 0..CHANNELS_MAX * 2 {
+            metrics.count_events(&[Event { channel: format!("c{number}").into(), ..Event::default() }]);
+        }
+        let mut text = String::new();
+        encode(&mut text, &registry).unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("tidings_events_total"));
+        assert_eq!(lines.count(), CHANNELS_MAX + 1);
+        assert!(text.contains("tidings_events_total{channel=\"(other)\"} 1000"), "{text}");
     }
 }

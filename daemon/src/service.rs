@@ -1,76 +1,293 @@
 //! The embedding API: one service, its connections and their subscriptions.
 //!
-//! Every transport is a caller of this module and of nothing below it.
+//! Every transport is a caller of this module and of nothing below it. An application that wants
+//! no transport at all calls it directly:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use tidings_daemon::event::Event;
+//! use tidings_daemon::graphql::request::Request;
+//! use tidings_daemon::hub::audience::Identity;
+//! use tidings_daemon::service::{Service, ServiceOptions};
+//! use tidings_daemon::source::{catalog::Catalog, memory};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let (publisher, source) = memory::source(Catalog::default(), 1_000);
+//! let service = Service::start(source, ServiceOptions::default());
+//! service.ready().await;
+//!
+//! let query = r#"subscription { events(channel: "chat") { type data } }"#;
+//! let request = Request { query: query.to_owned(), ..Request::default() };
+//! let mut chat = service.subscribe(&request, Arc::new(Identity::default())).map_err(|e| format!("{e:?}"))?;
+//!
+//! let posted = Event {
+//!     channel: "chat".into(),
+//!     event_type: "posted".into(),
+//!     payload: r#"{"body":"hi"}"#.into(),
+//!     ..Event::default()
+//! };
+//! publisher.publish(posted).await?;
+//!
+//! let result = chat.next().await.ok_or("the subscription ended")?;
+//! let result: serde_json::Value = serde_json::from_slice(&result)?;
+//! assert_eq!(result["data"]["events"]["data"]["body"], "hi");
+//! chat.complete();
+//! # Ok(())
+//! # }
+//! ```
 
 use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use parking_lot::RwLock;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::graphql::error::GraphQLError;
+use crate::graphql::prepare::{OperationKind, Prepared};
 use crate::graphql::request::Request;
+use crate::graphql::schema::{Schema, SchemaOptions};
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::{CursorText, Delivery, SubscriptionId};
+use crate::hub::dispatch::Hub;
+use crate::hub::mailbox::{CursorText, EndReason, MailboxLimits};
+use crate::metrics::Metrics;
+use crate::source::catalog::Catalog;
+use crate::source::status::SourceStatus;
+use crate::source::{Batch, Source, Step};
 
-/// A running service: a source, the hub and the schema. Cheap to clone.
+mod connection;
+
+mod live;
+
+mod subscription;
+
+pub use connection::Connection;
+pub use subscription::Subscription;
+
+/// How a service behaves.
 #[derive(Debug, Clone)]
-pub struct Service {}
+pub struct ServiceOptions {
+    /// Size of each connection's mailbox.
+    pub mailbox: MailboxLimits,
+    /// How far behind the source may be before the service says that it is not ready.
+    pub lag_max: Duration,
+    /// What the GraphQL schema shows and how much a document may ask for.
+    pub schema: SchemaOptions,
+    /// Where it counts.
+    pub metrics: Metrics,
+}
 
-/// One client stream: an identity and a mailbox. Dropping it ends all its subscriptions.
-#[derive(Debug)]
-pub struct Connection {}
+impl Default for ServiceOptions {
+    fn default() -> Self {
+        Self {
+            mailbox: MailboxLimits::default(),
+            lag_max: Duration::from_secs(10),
+            schema: SchemaOptions::default(),
+            metrics: Metrics::default(),
+        }
+    }
+}
 
-/// The answer to a request.
+/// A running service: a source, the hub and the schema. Cheap to clone; the source is dropped with
+/// the last clone and the last connection.
+#[derive(Debug, Clone)]
+pub struct Service(Arc<Inner>);
+
 #[derive(Debug)]
-pub enum Outcome {
-    /// A query, executed: its complete result as JSON, or the errors of its execution within.
+struct Inner {
+    hub: Arc<Hub>,
+    shared: Arc<Shared>,
+    status: Arc<SourceStatus>,
+    ready: watch::Receiver<bool>,
+    _stop: DropGuard,
+}
+
+/// The answer to a request that is not a subscription.
+#[derive(Debug)]
+pub enum Answer {
+    /// A query, executed: its complete result as JSON, with the errors of its execution within.
     Result(Bytes),
-    /// A subscription that is live now.
-    Subscribed(SubscriptionId),
-    /// The request was refused before execution: syntax, validation, variables, limits.
+    /// Refused before execution: syntax, validation, variables, limits. At least one error.
     Refused(Vec<GraphQLError>),
 }
 
+/// What the service's task changes and its connections read.
+#[derive(Debug)]
+struct Shared {
+    options: ServiceOptions,
+    /// Nothing until the source has described the database. Read-locked while a subscription is
+    /// prepared *and* registered, so that a reload meets each one either in the old schema's
+    /// registry or not yet prepared.
+    schema: RwLock<Option<Arc<Schema>>>,
+    live: live::Registry,
+}
+
 impl Service {
+    /// Starts to follow a source. Needs a tokio runtime.
+    pub fn start(source: impl Source, options: ServiceOptions) -> Self {
+        let hub = Arc::new(Hub::new(options.metrics.clone()));
+        let shared = Arc::new(Shared { options, schema: RwLock::new(None), live: live::Registry::default() });
+        let status = source.status();
+        let stop = CancellationToken::new();
+        let (ready_sender, ready) = watch::channel(false);
+        let follower =
+            Follower { hub: hub.clone(), shared: shared.clone(), ready: ready_sender, started: false };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(follower.follow(source)));
+        Self(Arc::new(Inner { hub, shared, status, ready, _stop: stop.drop_guard() }))
+    }
+
+    /// Waits until the source has connected and the schema is there.
+    pub async fn ready(&self) {
+        // The sender lives as long as the follower, which lives as long as `self`.
+        let _ = self.0.ready.clone().wait_for(|ready| *ready).await;
+    }
+
     /// Opens a connection for an identity.
     pub fn connect(&self, identity: Arc<Identity>) -> Connection {
-        let _ = identity;
-        Connection {}
+        Connection::new(self.clone(), identity)
     }
 
-    /// Executes a request that must not be a subscription (plain GraphQL over HTTP). `None` if it
-    /// is a subscription.
-    pub fn query(&self, request: &Request, identity: &Identity) -> Option<Outcome> {
-        let _ = (request, identity);
-        None
+    /// Subscribes without a transport: a connection with one subscription, as a stream of results.
+    ///
+    /// # Errors
+    ///
+    /// If the request is refused, or is not a subscription.
+    pub fn subscribe(
+        &self,
+        request: &Request,
+        identity: Arc<Identity>,
+    ) -> Result<Subscription, Vec<GraphQLError>> {
+        Subscription::start(self.connect(identity), request)
     }
 
-    /// The cursor of everything delivered so far: where a quiet subscription stands.
+    /// Answers a request that is not a subscription; `None` if it is one. Runs on a thread for
+    /// blocking work: the introspection of a large schema takes a second, and the connections of
+    /// this worker thread must not wait for it.
+    pub async fn query(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
+        let Some(schema) = self.schema() else { return Some(Answer::Refused(vec![not_ready()])) };
+        if schema.operation_kind(request) == Ok(OperationKind::Subscription) {
+            return None;
+        }
+        let (request, identity) = (request.clone(), identity.clone());
+        match tokio::task::spawn_blocking(move || schema.prepare(&request, &identity)).await {
+            Ok(Prepared::Query(result)) => Some(Answer::Result(result)),
+            Ok(Prepared::Refused(errors)) => Some(Answer::Refused(errors)),
+            Ok(Prepared::Subscription(_)) => None,
+            Err(error) => {
+                tracing::error!(%error, "a query could not be executed");
+                let error = GraphQLError::new("INTERNAL_SERVER_ERROR", "the query could not be executed");
+                Some(Answer::Refused(vec![error]))
+            }
+        }
+    }
+
+    /// What the request's operation is; `None` if that cannot be told, which [`Service::query`]
+    /// answers with the reason.
+    pub fn operation_kind(&self, request: &Request) -> Option<OperationKind> {
+        self.schema()?.operation_kind(request).ok()
+    }
+
+    fn schema(&self) -> Option<Arc<Schema>> {
+        self.0.shared.schema.read().clone()
+    }
+
+    /// The cursor of everything dispatched so far: where a stream that starts now stands.
     pub fn cursor(&self) -> CursorText {
-        "".into()
+        self.0.hub.position().cursor
+    }
+
+    /// The schema in SDL; nothing before the source has described the database.
+    pub fn sdl(&self) -> Option<String> {
+        self.schema().map(|schema| schema.sdl())
     }
 
     /// Why the service is not ready, or nothing if it is: source connected and its lag in bounds.
     pub fn unready(&self) -> Option<String> {
-        None
+        if self.schema().is_none() {
+            return self
+                .0
+                .status
+                .unready(self.0.shared.options.lag_max)
+                .or_else(|| Some("the schema is not loaded yet".into()));
+        }
+        self.0.status.unready(self.0.shared.options.lag_max)
+    }
+
+    /// How long ago the source had fetched everything visible; nothing before it ever had.
+    pub fn lag(&self) -> Option<Duration> {
+        self.0.status.lag()
     }
 }
 
-impl Connection {
-    /// Runs a request on this connection.
-    pub fn execute(&mut self, request: &Request) -> Outcome {
-        let _ = request;
-        Outcome::Refused(Vec::new())
+fn not_ready() -> GraphQLError {
+    GraphQLError::new(
+        "NOT_READY",
+        "the service has not read the database's schema yet; try again in a moment",
+    )
+}
+
+/// The task that takes the source's steps in order.
+struct Follower {
+    hub: Arc<Hub>,
+    shared: Arc<Shared>,
+    ready: watch::Sender<bool>,
+    started: bool,
+}
+
+impl Follower {
+    async fn follow(mut self, mut source: impl Source) {
+        loop {
+            match source.next().await {
+                Step::Batch(batch) => self.dispatch(&batch),
+                Step::Start(cursor) => {
+                    if std::mem::replace(&mut self.started, true) {
+                        self.hub.end_all(EndReason::HistoryChanged);
+                    }
+                    self.hub.start(&cursor);
+                }
+                Step::Catalog(catalog) => self.load(&catalog),
+            }
+            // A backlog must not keep this worker thread from the connections that read.
+            tokio::task::yield_now().await;
+        }
     }
 
-    /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.
-    pub fn complete(&mut self, subscription: SubscriptionId) {
-        let _ = subscription;
+    fn dispatch(&self, batch: &Batch) {
+        let metrics = &self.shared.options.metrics;
+        let began = Instant::now();
+        self.hub.dispatch(batch);
+        metrics.dispatch.observe(began.elapsed().as_secs_f64());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        for event in &batch.events {
+            let published = Duration::from_micros(u64::try_from(event.created_at_us).unwrap_or_default());
+            metrics.event_age.observe(now.saturating_sub(published).as_secs_f64());
+        }
     }
 
-    /// Waits until the mailbox holds something, then moves all of it to the end of `into`.
-    /// Cancel-safe. Waits for ever on a connection without subscriptions.
-    pub async fn drain(&mut self, into: &mut Vec<Delivery>) {
-        let _ = into;
-        std::future::pending::<()>().await;
+    fn load(&self, catalog: &Catalog) {
+        let old = self.shared.schema.read().clone();
+        let built = match old {
+            Some(old) => old.rebuild(catalog),
+            None => Schema::build(catalog, self.shared.options.schema.clone()),
+        };
+        match built {
+            Ok(schema) => {
+                for problem in schema.problems() {
+                    tracing::warn!(problem, "a table is left out of the schema");
+                }
+                let schema = Arc::new(schema);
+                *self.shared.schema.write() = Some(schema.clone());
+                self.shared.live.reload(&self.hub, &schema);
+                self.ready.send_replace(true);
+                tracing::info!(tables = catalog.tables.len(), "schema loaded");
+            }
+            // The schema before it stays: live subscriptions and known documents go on.
+            Err(error) => {
+                tracing::error!(%error, "the database's tables give no valid schema; the old one stays")
+            }
+        }
     }
 }

@@ -1,5 +1,11 @@
 //! Tests of the whole product through its outer surfaces, one module per behaviour.
 
+#![allow(missing_docs, unreachable_pub, reason = "tests are named by behaviour, and nothing imports them")]
+
 mod support;
 
 mod extension;
+
+mod protocol;
+
+mod streaming;

@@ -1,8 +1,11 @@
 //! The mailbox: the bounded queue between the dispatcher and one connection.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 /// Number of a subscription, unique within its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +32,7 @@ pub enum Delivery {
         subscription: SubscriptionId,
         /// Why.
         reason: EndReason,
-        /// The cursor of the last result that was delivered, or of the start.
+        /// Where the subscription stood: everything before it has been delivered.
         cursor: CursorText,
     },
 }
@@ -43,4 +46,147 @@ pub enum EndReason {
     HistoryChanged,
     /// A schema change made the document invalid: `SCHEMA_CHANGED`.
     SchemaChanged,
+}
+
+/// How much a mailbox holds. When a result does not fit, its subscription ends with
+/// [`EndReason::SlowConsumer`] after what is in the mailbox already; nothing is dropped silently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxLimits {
+    /// Results.
+    pub messages: usize,
+    /// Bytes of results, counted for each mailbox although they are shared.
+    pub bytes: usize,
+}
+
+impl Default for MailboxLimits {
+    /// A burst of 10,000 small results fits; a client that stalls pins at most 8 MiB.
+    fn default() -> Self {
+        Self { messages: 10_000, bytes: 8 * 1024 * 1024 }
+    }
+}
+
+/// The queue of one connection.
+#[derive(Debug)]
+pub struct Mailbox {
+    limits: MailboxLimits,
+    state: Mutex<State>,
+    filled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: VecDeque<Delivery>,
+    bytes: usize,
+    /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
+    last_event: u64,
+}
+
+/// The mailbox had no room.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+impl Mailbox {
+    /// An empty mailbox.
+    pub fn new(limits: MailboxLimits) -> Self {
+        Self { limits, state: Mutex::default(), filled: Notify::new() }
+    }
+
+    /// Adds a result of the event with this running number.
+    ///
+    /// # Errors
+    ///
+    /// If the mailbox is full; it is left as it was.
+    pub fn push_next(
+        &self,
+        subscription: SubscriptionId,
+        result: &Bytes,
+        cursor: &CursorText,
+        event: u64,
+    ) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        // A single result larger than the whole mailbox fits an empty one: refusing it would end
+        // every subscription that it matches, however fast the client reads.
+        let fits =
+            state.queue.len() < self.limits.messages && state.bytes + result.len() <= self.limits.bytes;
+        if !fits && !state.queue.is_empty() {
+            return Err(Full);
+        }
+        state.bytes += result.len();
+        state.last_event = event;
+        self.append(state, Delivery::Next { subscription, result: result.clone(), cursor: cursor.clone() });
+        Ok(())
+    }
+
+    /// Adds the end of a subscription. Always fits: a subscription ends only once.
+    pub fn push_end(&self, subscription: SubscriptionId, reason: EndReason, cursor: &CursorText) {
+        let state = self.state.lock();
+        self.append(state, Delivery::End { subscription, reason, cursor: cursor.clone() });
+    }
+
+    fn append(&self, mut state: parking_lot::MutexGuard<'_, State>, delivery: Delivery) {
+        let was_empty = state.queue.is_empty();
+        state.queue.push_back(delivery);
+        drop(state);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits until there is something, then moves all of it to the end of `into`. Cancel-safe.
+    pub async fn drain(&self, into: &mut Vec<Delivery>) {
+        loop {
+            {
+                let mut state = self.state.lock();
+                if !state.queue.is_empty() {
+                    into.extend(state.queue.drain(..));
+                    state.bytes = 0;
+                    // A burst must not pin its high-water mark for the life of the connection.
+                    state.queue.shrink_to(64);
+                    return;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Whether nothing waits here and nothing later than the event of this number ever came: then
+    /// the connection has seen all that there was for it up to that event.
+    pub fn is_quiet_since(&self, event: u64) -> bool {
+        let state = self.state.lock();
+        state.queue.is_empty() && state.last_event <= event
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Delivery, EndReason, Full, Mailbox, MailboxLimits, SubscriptionId};
+    use bytes::Bytes;
+
+    #[tokio::test]
+    async fn overflow_is_refused_and_the_end_still_fits() {
+        let mailbox = Mailbox::new(MailboxLimits { messages: 2, bytes: 10 });
+        let (id, cursor, result) = (SubscriptionId(1), "c".into(), Bytes::from_static(b"1234"));
+        assert_eq!(mailbox.push_next(id, &result, &cursor, 1), Ok(()));
+        assert_eq!(mailbox.push_next(id, &Bytes::from_static(b"1234567"), &cursor, 2), Err(Full), "bytes");
+        assert_eq!(mailbox.push_next(id, &result, &cursor, 2), Ok(()));
+        assert_eq!(mailbox.push_next(id, &Bytes::new(), &cursor, 3), Err(Full), "messages");
+        mailbox.push_end(id, EndReason::SlowConsumer, &cursor);
+        let mut got = Vec::new();
+        mailbox.drain(&mut got).await;
+        assert_eq!(got.len(), 3);
+        assert!(matches!(got[2], Delivery::End { reason: EndReason::SlowConsumer, .. }));
+        assert_eq!(
+            mailbox.push_next(id, &Bytes::from(vec![b' '; 99]), &cursor, 4),
+            Ok(()),
+            "alone it may be large"
+        );
+    }
+
+    #[test]
+    fn quiet_means_nothing_later_was_pushed() {
+        let mailbox = Mailbox::new(MailboxLimits::default());
+        assert!(mailbox.is_quiet_since(0));
+        mailbox.push_next(SubscriptionId(1), &Bytes::new(), &"c".into(), 7).unwrap();
+        assert!(!mailbox.is_quiet_since(7), "not read yet");
+    }
 }

@@ -8,3 +8,10 @@ pub mod audience;
 pub mod project;
 
 pub mod mailbox;
+
+pub mod route;
+
+pub mod dispatch;
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,13 @@
-//! What the tests stand on.
+//! What the tests stand on: databases, clusters, daemons and clients.
+
+pub mod cluster;
+
+pub mod daemon;
 
 pub(crate) mod database;
+
+pub mod sse;
+
+pub mod websocket;
+
+pub(crate) use database::{STEP_TIME_MAX, within};

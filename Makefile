@@ -1,0 +1,32 @@
+# Thin: every target is a script in scripts/, which can be read and run on its own.
+#
+#   PG_CONFIG=/path/to/pg_config   build against, install into and run that PostgreSQL (14 to 18)
+#   CARGO_TARGET_DIR=...           build there instead of in target/
+
+.PHONY: help demo install test lint fmt bench clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: ## A shop with live traffic in a private PostgreSQL, streamed to you until Ctrl-C
+	@scripts/demo.sh
+
+install: ## Put the extension into the PostgreSQL of pg_config, the daemon into target/release
+	@scripts/deps.sh
+	@scripts/install-extension.sh
+	@scripts/build-daemon.sh
+
+test: ## Everything: lint, unit tests, and the whole path against a private PostgreSQL
+	@scripts/test.sh
+
+lint: ## Formatting, clippy with warnings denied, shellcheck, licences
+	@scripts/lint.sh
+
+fmt: ## Format the Rust code
+	@cargo fmt --all
+
+bench: ## Fan-out: deliveries per CPU second and latency, every delivery reconciled
+	@scripts/bench.sh
+
+clean: ## Stop private clusters and remove what was built
+	@scripts/clean.sh

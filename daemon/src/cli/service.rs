@@ -1,0 +1,40 @@
+//! From the configuration to a running service: the one place where it is made.
+
+use super::Failure;
+use crate::config::{Config, SourceKind};
+use crate::metrics::Metrics;
+use crate::service::{Service, ServiceOptions};
+use crate::source::catalog::Catalog;
+use crate::source::memory;
+use crate::source::postgres::{PostgresOptions, PostgresSource};
+
+/// Starts the service with the configured source.
+pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
+    let options = ServiceOptions {
+        mailbox: config.mailbox,
+        lag_max: config.max_lag,
+        schema: config.schema.clone(),
+        metrics: metrics.clone(),
+    };
+    Ok(match config.source {
+        SourceKind::Postgres => {
+            Service::start(PostgresSource::new(postgres(config)?, metrics.clone()), options)
+        }
+        SourceKind::Memory => {
+            // Nobody publishes from here: it is for trying out the endpoint without a database.
+            let (_publisher, source) = memory::source(Catalog::default(), 1);
+            Service::start(source, options)
+        }
+    })
+}
+
+/// How to reach and tail the database.
+pub(super) fn postgres(config: &Config) -> Result<PostgresOptions, Failure> {
+    let url = config.database_url.as_ref().ok_or("setting `database_url` is missing")?;
+    // The parser's own message may quote a part of the password.
+    let database = url.expose().parse().map_err(|_| {
+        "setting `database_url` is not a connection string: write postgres://user:password@host:port/database, \
+         with special characters of the password percent-encoded"
+    })?;
+    Ok(PostgresOptions { safety_poll: config.safety_poll, ..PostgresOptions::new(database) })
+}

@@ -1,0 +1,280 @@
+//! The configuration: `tidings.toml`, then `TIDINGS_*` of the environment, then flags.
+//!
+//! One table ([`settings::SETTINGS`]) names every setting; the file's keys, the environment's names,
+//! the flags, their help and what an error says is allowed all come from it.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::graphql::schema::SchemaOptions;
+use crate::hub::mailbox::MailboxLimits;
+
+pub mod settings;
+
+pub mod layers;
+
+/// A text that is never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("<secret>")
+    }
+}
+
+/// How clients prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMode {
+    /// By a JSON Web Token.
+    Jwt,
+    /// Not at all: everybody is `anonymous`.
+    None,
+}
+
+/// Signature algorithms that can be pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JwtAlgorithm {
+    /// HMAC with SHA-256 and a shared secret.
+    Hs256,
+    /// RSA PKCS#1 with SHA-256 and a public key.
+    Rs256,
+}
+
+/// Where events come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SourceKind {
+    /// The database itself.
+    Postgres,
+    /// Nowhere but `publish`: for tests and embedding.
+    Memory,
+}
+
+/// Where reservations are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreKind {
+    /// In the database.
+    Postgres,
+    /// In this process.
+    Memory,
+}
+
+/// The form of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How tokens are checked and which claims name whom.
+#[derive(Debug, Clone)]
+pub struct Jwt {
+    /// Shared secret of HS256.
+    pub secret: Option<Secret>,
+    /// PEM file with the public key of RS256.
+    pub public_key_file: Option<PathBuf>,
+    /// The one algorithm that is accepted; by default the one that the key is for.
+    pub algorithm: Option<JwtAlgorithm>,
+    /// Accepted values of `iss`; empty: any, or none.
+    pub issuers: Vec<String>,
+    /// Accepted values of `aud`; empty: any, or none.
+    pub audiences: Vec<String>,
+    /// Tolerated difference between clocks.
+    pub leeway: Duration,
+    /// Path of the user claim.
+    pub user_claim: String,
+    /// Path of the tenant claim.
+    pub tenant_claim: String,
+    /// Path of the role claim.
+    pub role_claim: String,
+}
+
+/// Bounds of what clients may hold or send.
+#[derive(Debug, Clone, Copy)]
+pub struct ClientLimits {
+    /// Client streams in all; more are shed.
+    pub connections: usize,
+    /// TCP connections in all; more are closed at once.
+    pub sockets: usize,
+    /// Running subscriptions of one connection; more are refused.
+    pub subscriptions: usize,
+    /// Bytes of a request body or of a WebSocket message.
+    pub body_bytes: usize,
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Time for a request's head, its body, and a WebSocket's `connection_init`.
+    pub request_time: Duration,
+    /// Time for which a write may make no progress at all.
+    pub write_stall: Duration,
+}
+
+/// Everything that can be configured, each with its default.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Connection string of the database.
+    pub database_url: Option<Secret>,
+    /// Address and port of the listener.
+    pub listen: SocketAddr,
+    /// Where events come from.
+    pub source: SourceKind,
+    /// Where reservations are kept.
+    pub store: StoreKind,
+    /// How clients prove who they are; there is no default.
+    pub auth: Option<AuthMode>,
+    /// Tokens and claims.
+    pub jwt: Jwt,
+    /// Roles that see everybody's events.
+    pub admin_roles: Vec<String>,
+    /// Origins of web pages that may use the endpoint besides its own; `*` is all of them.
+    pub allowed_origins: Vec<String>,
+    /// Form of log lines.
+    pub log_format: LogFormat,
+    /// Which log lines: `info`, or a list such as `warn,tidings_daemon=debug`.
+    pub log_filter: String,
+    /// Whether `/metrics` answers peers that are not on this machine.
+    pub metrics_remote: bool,
+    /// Bounds of a mailbox.
+    pub mailbox: MailboxLimits,
+    /// What the schema shows and how much a document may ask for.
+    pub schema: SchemaOptions,
+    /// Bounds of clients.
+    pub limits: ClientLimits,
+    /// How often the source polls though nothing woke it.
+    pub safety_poll: Duration,
+    /// Lag of the source above which `/readyz` is red.
+    pub max_lag: Duration,
+    /// How long streams are given, spread out, to leave after SIGTERM.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            database_url: None,
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
+            source: SourceKind::Postgres,
+            store: StoreKind::Postgres,
+            auth: None,
+            jwt: Jwt {
+                secret: None,
+                public_key_file: None,
+                algorithm: None,
+                issuers: Vec::new(),
+                audiences: Vec::new(),
+                leeway: Duration::from_secs(5),
+                user_claim: "sub".into(),
+                tenant_claim: "tenant_id".into(),
+                role_claim: "role".into(),
+            },
+            admin_roles: Vec::new(),
+            allowed_origins: Vec::new(),
+            log_format: LogFormat::Text,
+            log_filter: "info".into(),
+            metrics_remote: false,
+            mailbox: MailboxLimits::default(),
+            schema: SchemaOptions::default(),
+            limits: ClientLimits {
+                connections: 50_000,
+                sockets: 60_000,
+                subscriptions: 256,
+                body_bytes: 256 << 10,
+                header_bytes: 16 << 10,
+                request_time: Duration::from_secs(10),
+                write_stall: Duration::from_secs(30),
+            },
+            safety_poll: Duration::from_secs(1),
+            max_lag: Duration::from_secs(10),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a configuration is refused. Names the key, where it came from and what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not TOML.
+    #[error("the configuration file {path} is not valid TOML: {message}")]
+    Syntax {
+        /// The file.
+        path: String,
+        /// What the parser says, with line and column.
+        message: String,
+    },
+    /// There is no such setting.
+    #[error("unknown setting `{key}` in {origin}{hint}")]
+    Unknown {
+        /// The key as it was written.
+        key: String,
+        /// File, environment or flag.
+        origin: layers::Origin,
+        /// The nearest name, or where to find all of them.
+        hint: String,
+    },
+    /// The value is not allowed.
+    #[error("setting `{key}` from {origin} cannot be {value}; allowed: {allowed}")]
+    Value {
+        /// The key in its dotted form.
+        key: &'static str,
+        /// File, environment or flag.
+        origin: layers::Origin,
+        /// The value, or that it is a secret.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// Settings that do not go together, or one that is missing.
+    #[error("{0}")]
+    Combination(String),
+}
+
+impl Config {
+    /// Checks what no setting can check alone.
+    ///
+    /// # Errors
+    /// If a setting is missing or contradicts another one.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let refuse = |message: &str| Err(ConfigError::Combination(message.into()));
+        if self.source == SourceKind::Postgres && self.database_url.is_none() {
+            return refuse(
+                "setting `database_url` is missing: set TIDINGS_DATABASE_URL, --database-url or database_url in \
+                 tidings.toml, for example postgres://tidings@localhost/app",
+            );
+        }
+        if self.schema.limits.document_bytes > self.limits.body_bytes {
+            return refuse(
+                "setting `document.max_bytes` is larger than `limits.body_bytes`: no request could reach it",
+            );
+        }
+        if self.limits.sockets < self.limits.connections {
+            return refuse(
+                "setting `limits.sockets` is smaller than `limits.connections`: every connection has a socket",
+            );
+        }
+        Ok(())
+    }
+}

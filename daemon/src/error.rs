@@ -1,0 +1,137 @@
+//! What a client is told when the endpoint itself refuses or ends something: text, HTTP status,
+//! stable code and metric label, all in one place.
+
+use crate::graphql::error::GraphQLError;
+use crate::hub::mailbox::{CursorText, EndReason};
+
+/// A refusal or an end that is the endpoint's, not the document's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClientError {
+    /// No token where one is needed.
+    #[error(
+        "A token is needed: send `Authorization: Bearer <token>`, or the same in the payload of connection_init."
+    )]
+    TokenMissing,
+    /// The token has expired, before or during the connection.
+    #[error("The token has expired.")]
+    TokenExpired,
+    /// The token is not acceptable; clients learn no more than that.
+    #[error("The token is invalid.")]
+    TokenInvalid,
+    /// The request is not a GraphQL request.
+    #[error("{0}")]
+    Malformed(String),
+    /// The body is of another type.
+    #[error("The body must be application/json in UTF-8.")]
+    UnsupportedMediaType,
+    /// None of our response types is accepted, or a subscription was sent where it cannot stream.
+    #[error("{0}")]
+    NotAcceptable(&'static str),
+    /// The method is not one of those in the text.
+    #[error("This resource takes {0}.")]
+    MethodNotAllowed(&'static str),
+    /// The body or message is too large; the limit in bytes.
+    #[error("The request is larger than {0} bytes.")]
+    TooLarge(usize),
+    /// The body did not arrive in time.
+    #[error("The request did not arrive in time.")]
+    TooSlow,
+    /// The client asked to resume.
+    #[error("This server cannot resume from a cursor yet; subscribe without one.")]
+    CursorUnsupported,
+    /// The client asked for single connection mode.
+    #[error("Single connection mode is not supported yet; use distinct connections or a WebSocket.")]
+    SingleConnectionUnsupported,
+    /// The daemon holds all the connections that it may.
+    #[error("The server has too many connections; try again later.")]
+    Overloaded,
+    /// The daemon does not know the database's schema yet.
+    #[error("The server is starting; try again in a moment.")]
+    NotReady,
+    /// The daemon is shutting down.
+    #[error("The server is restarting; connect again.")]
+    Draining,
+    /// The connection runs all the subscriptions that it may; the limit.
+    #[error("This connection already runs {0} subscriptions.")]
+    TooManySubscriptions(usize),
+    /// The mailbox was full.
+    #[error("The client reads more slowly than events happen, and its buffer is full; subscribe again.")]
+    SlowConsumer,
+    /// The database's history was replaced.
+    #[error("The database was restored or replaced, so this subscription cannot go on; subscribe again.")]
+    HistoryChanged,
+    /// The schema changed under the subscription.
+    #[error("The schema has changed and this document is no longer valid.")]
+    SchemaChanged,
+}
+
+impl ClientError {
+    /// The stable name: `extensions.code` of the error, and the label of the metric `refusals`.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::TokenMissing => "UNAUTHENTICATED",
+            Self::TokenExpired => "TOKEN_EXPIRED",
+            Self::TokenInvalid => "TOKEN_INVALID",
+            Self::Malformed(_) => "BAD_REQUEST",
+            Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
+            Self::NotAcceptable(_) => "NOT_ACCEPTABLE",
+            Self::MethodNotAllowed(_) => "METHOD_NOT_ALLOWED",
+            Self::TooLarge(_) => "REQUEST_TOO_LARGE",
+            Self::TooSlow => "REQUEST_TIMEOUT",
+            Self::CursorUnsupported => "CURSOR_UNSUPPORTED",
+            Self::SingleConnectionUnsupported => "SINGLE_CONNECTION_MODE_UNSUPPORTED",
+            Self::Overloaded => "OVERLOADED",
+            Self::NotReady => "NOT_READY",
+            Self::Draining => "DRAINING",
+            Self::TooManySubscriptions(_) => "TOO_MANY_SUBSCRIPTIONS",
+            Self::SlowConsumer => "SLOW_CONSUMER",
+            Self::HistoryChanged => "CURSOR_HISTORY_CHANGED",
+            Self::SchemaChanged => "SCHEMA_CHANGED",
+        }
+    }
+
+    /// The HTTP status, where the protocol lets one be sent.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid => 401,
+            Self::Malformed(_) | Self::CursorUnsupported => 400,
+            Self::MethodNotAllowed(_) => 405,
+            Self::NotAcceptable(_) => 406,
+            Self::TooSlow => 408,
+            Self::TooLarge(_) => 413,
+            Self::UnsupportedMediaType => 415,
+            Self::TooManySubscriptions(_) => 429,
+            Self::SingleConnectionUnsupported => 501,
+            Self::Overloaded | Self::NotReady | Self::Draining => 503,
+            Self::SlowConsumer | Self::HistoryChanged | Self::SchemaChanged => 500,
+        }
+    }
+
+    /// The error in the form of a GraphQL error.
+    pub fn to_graphql(&self) -> GraphQLError {
+        GraphQLError::new(self.code(), self.to_string())
+    }
+
+    /// The same with the cursor at which the subscription ended.
+    pub fn to_graphql_at(&self, cursor: &CursorText) -> GraphQLError {
+        let mut error = self.to_graphql();
+        error.extensions.cursor = (!cursor.is_empty()).then(|| cursor.to_string());
+        error
+    }
+}
+
+impl From<EndReason> for ClientError {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::SlowConsumer => Self::SlowConsumer,
+            EndReason::HistoryChanged => Self::HistoryChanged,
+            EndReason::SchemaChanged => Self::SchemaChanged,
+        }
+    }
+}
+
+/// A response body that holds nothing but errors: `{"errors":[…]}`.
+pub fn errors_body(errors: &[GraphQLError]) -> Vec<u8> {
+    // Serializing plain strings and numbers into memory cannot fail.
+    serde_json::to_vec(&serde_json::json!({ "errors": errors })).unwrap_or_default()
+}

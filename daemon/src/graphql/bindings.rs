@@ -1,0 +1,139 @@
+//! What the schema's fields mean: where each value stands in an event, and what each root field
+//! listens to. The SDL says how a client sees it; this says how it is served.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::event::Operation;
+
+/// Meaning of every field that is not simply the payload member of its own name.
+#[derive(Debug, Default)]
+pub(super) struct Bindings {
+    /// By type, then by field.
+    fields: HashMap<Box<str>, HashMap<Box<str>, Source>>,
+    /// Root fields of `Subscription`.
+    roots: HashMap<Box<str>, Arc<Root>>,
+    /// Channels that attached tables feed: `events` refuses them.
+    pub(super) row_channels: std::collections::HashSet<Box<str>>,
+}
+
+/// Where a field's value comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// Member of the object at hand.
+    Member(Box<str>),
+    /// The event itself, as an object.
+    Event,
+    /// The row, at the root: there is one unless the table was truncated.
+    Row,
+    /// The row within a change; null for TRUNCATE.
+    Record,
+    /// The row before an UPDATE; `captured` says whether the table keeps it.
+    Old {
+        /// `include_old` of the attached table.
+        captured: bool,
+    },
+    /// INSERT, UPDATE, DELETE or TRUNCATE.
+    Operation,
+    /// Names of the changed columns.
+    ChangedColumns,
+    /// Id of the event.
+    EventId,
+    /// Channel of the event.
+    Channel,
+    /// Type of the event.
+    EventType,
+    /// The whole payload.
+    Data,
+    /// Context that the publisher set, where the channel is listed.
+    Metadata(Arc<MetadataChannels>),
+    /// Tenant of the event.
+    TenantId,
+    /// User of the event.
+    UserId,
+    /// Time of the publication.
+    CreatedAt,
+}
+
+/// Channels whose metadata subscribers may see.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum MetadataChannels {
+    /// Every channel.
+    All,
+    /// These, sorted.
+    Listed(Vec<Box<str>>),
+}
+
+impl MetadataChannels {
+    pub(super) fn new(channels: &[String]) -> Self {
+        if channels.iter().any(|channel| channel == "*") {
+            return Self::All;
+        }
+        let mut listed: Vec<Box<str>> = channels.iter().map(|channel| channel.as_str().into()).collect();
+        listed.sort_unstable();
+        Self::Listed(listed)
+    }
+
+    pub(super) fn contains(&self, channel: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Listed(channels) => channels.binary_search_by(|listed| (**listed).cmp(channel)).is_ok(),
+        }
+    }
+}
+
+/// A root field of `Subscription`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Root {
+    /// `events`: a channel, or some event types on it.
+    Events,
+    /// Row events of an attached table.
+    Rows(RowRoot),
+}
+
+/// A root field that listens to an attached table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RowRoot {
+    /// Type name in the catalog, which events carry; the GraphQL type may be called otherwise.
+    pub(super) type_name: Box<str>,
+    /// Which operations it listens to.
+    pub(super) operations: Vec<Operation>,
+    /// Arguments that must equal a column of the primary key.
+    pub(super) keys: Vec<KeyArgument>,
+    /// What the field returns: the row, or the change around it.
+    pub(super) value: Source,
+}
+
+/// An argument that must equal a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct KeyArgument {
+    /// Name of the argument.
+    pub(super) argument: Box<str>,
+    /// Name of the column, which is the payload's member.
+    pub(super) column: Box<str>,
+    /// PostgreSQL type, which decides how equal values are spelled.
+    pub(super) typname: Box<str>,
+}
+
+impl Bindings {
+    /// Binds a field of an object type.
+    pub(super) fn field(&mut self, type_name: &str, field: &str, source: Source) {
+        self.fields.entry(type_name.into()).or_default().insert(field.into(), source);
+    }
+
+    /// Binds a root field.
+    pub(super) fn root_field(&mut self, field: &str, root: Root) {
+        self.roots.insert(field.into(), Arc::new(root));
+    }
+
+    /// Where the value of a field stands. Without a binding: in the payload member of its name.
+    pub(super) fn source(&self, type_name: &str, field: &str) -> Source {
+        let bound = self.fields.get(type_name).and_then(|fields| fields.get(field));
+        bound.cloned().unwrap_or_else(|| Source::Member(field.into()))
+    }
+
+    /// Meaning of a root field.
+    pub(super) fn root(&self, field: &str) -> Option<&Arc<Root>> {
+        self.roots.get(field)
+    }
+}

@@ -1,0 +1,233 @@
+//! Compiles the selection of a subscription (section 6.3.2, CollectFields): fields merged in response
+//! order, fragments resolved, conditions decided, names encoded. Nothing is left to decide per event.
+
+use std::sync::Arc;
+
+use apollo_compiler::Schema;
+use apollo_compiler::ast::Type;
+use apollo_compiler::collections::{HashSet, IndexMap};
+use apollo_compiler::executable::{
+    ExecutableDocument, Field as Selected, Operation, Selection, SelectionSet, Value,
+};
+use apollo_compiler::schema::ExtendedType;
+use apollo_compiler::{Name, Node};
+
+use crate::graphql::bindings::{Bindings, Root, Source};
+use crate::graphql::coerce::Values;
+use crate::graphql::document::{condition, locations};
+use crate::graphql::error::GraphQLError;
+use crate::graphql::project::ResultPlan;
+use crate::graphql::scalar::Scalar;
+
+/// A compiled subscription operation.
+#[derive(Debug)]
+pub(super) struct Plan {
+    /// What it listens to.
+    pub(super) root: Arc<Root>,
+    /// The root field with its arguments.
+    pub(super) field: Node<Selected>,
+    /// How its results are made. Shared with every plan of equal results.
+    pub(super) result: Arc<ResultPlan>,
+}
+
+/// A field of a result.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Field {
+    /// The response key as JSON, with its colon: `"total":`.
+    pub(super) key: Box<[u8]>,
+    /// Type and field for messages: `Order.total`.
+    pub(super) coordinate: Box<str>,
+    /// The places in the document that ask for it, as the JSON of `locations`.
+    pub(super) locations: Box<[u8]>,
+    /// What it is.
+    pub(super) content: Content,
+}
+
+/// What a field holds.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) enum Content {
+    /// `__typename`, as JSON.
+    TypeName(Box<[u8]>),
+    /// A value of the event.
+    Value(Source, Shape),
+}
+
+/// The type of a value, with what is selected of it.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Shape {
+    /// Whether null may stand here; otherwise a null moves up (section 6.4.4).
+    pub(super) nullable: bool,
+    pub(super) kind: Kind,
+}
+
+/// What kind of value.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    Leaf(Scalar),
+    List(Box<Shape>),
+    Object(Box<[Field]>),
+}
+
+/// What compiling reads.
+#[derive(Clone, Copy)]
+pub(super) struct Compiler<'a> {
+    pub(super) schema: &'a Schema,
+    pub(super) bindings: &'a Bindings,
+    pub(super) document: &'a ExecutableDocument,
+    pub(super) variables: &'a Values,
+    /// Largest result.
+    pub(super) bytes_max: usize,
+}
+
+type Grouped<'a> = IndexMap<&'a Name, Vec<&'a Node<Selected>>>;
+
+impl<'a> Compiler<'a> {
+    /// Compiles a validated subscription. `row_events`: whether its `events` may show row events.
+    pub(super) fn compile(self, operation: &'a Operation, row_events: bool) -> Result<Plan, GraphQLError> {
+        let set = &operation.selection_set;
+        let groups = self.collect(&set.ty, &[set]);
+        let Some((_, selected)) = groups.first() else {
+            return Err(GraphQLError::new("GRAPHQL_VALIDATION_FAILED", "The subscription selects no field"));
+        };
+        let first = selected[0];
+        let Some(root) = self.bindings.root(&first.name) else { return Err(unknown_type(&first.name)) };
+        let source = match &**root {
+            Root::Events => Source::Event,
+            Root::Rows(rows) => rows.value.clone(),
+        };
+        let row_events = row_events || **root != Root::Events;
+        let field = self.field(&set.ty, selected, |_| source.clone())?;
+        Ok(Plan {
+            root: root.clone(),
+            field: first.clone(),
+            result: Arc::new(ResultPlan { field, row_events, bytes_max: self.bytes_max }),
+        })
+    }
+
+    /// CollectFields over merged selection sets of one object type.
+    fn collect(self, object: &Name, sets: &[&'a SelectionSet]) -> Grouped<'a> {
+        let mut groups = Grouped::default();
+        let mut visited = HashSet::default();
+        for set in sets {
+            self.collect_into(object, set, &mut visited, &mut groups);
+        }
+        groups
+    }
+
+    fn collect_into(
+        self,
+        object: &Name,
+        set: &'a SelectionSet,
+        visited: &mut HashSet<&'a Name>,
+        groups: &mut Grouped<'a>,
+    ) {
+        for selection in set.selections.iter().filter(|selection| self.is_selected(selection)) {
+            let (condition, set) = match selection {
+                Selection::Field(field) => {
+                    groups.entry(field.response_key()).or_default().push(field);
+                    continue;
+                }
+                Selection::InlineFragment(inline) => (inline.type_condition.as_ref(), &inline.selection_set),
+                Selection::FragmentSpread(spread) => {
+                    if !visited.insert(&spread.fragment_name) {
+                        continue;
+                    }
+                    let Some(fragment) = self.document.fragments.get(&spread.fragment_name) else { continue };
+                    (Some(fragment.type_condition()), &fragment.selection_set)
+                }
+            };
+            if condition.is_none_or(|condition| self.applies(condition, object)) {
+                self.collect_into(object, set, visited, groups);
+            }
+        }
+    }
+
+    fn is_selected(self, selection: &Selection) -> bool {
+        let decided = |name, otherwise| match condition(selection.directives(), name) {
+            Some(Value::Boolean(value)) => *value,
+            Some(Value::Variable(variable)) => self
+                .variables
+                .get(variable.as_str())
+                .and_then(serde_json::Value::as_bool)
+                .unwrap_or(otherwise),
+            _ => otherwise,
+        };
+        !decided("skip", false) && decided("include", true)
+    }
+
+    /// DoesFragmentTypeApply: known here, because every object's type is.
+    fn applies(self, condition: &Name, object: &Name) -> bool {
+        condition == object || self.schema.is_subtype(condition, object)
+    }
+
+    /// Compiles the fields that share a response key; validation saw to it that they agree.
+    fn field(
+        self,
+        parent: &Name,
+        selected: &[&'a Node<Selected>],
+        source: impl FnOnce(&str) -> Source,
+    ) -> Result<Field, GraphQLError> {
+        let first = selected[0];
+        let places = selected.iter().flat_map(|field| locations(field.location(), &self.document.sources));
+        let content = if first.name == "__typename" {
+            Content::TypeName(format!("{:?}", parent.as_str()).into_bytes().into())
+        } else {
+            let sets: Vec<&SelectionSet> = selected.iter().map(|field| &field.selection_set).collect();
+            Content::Value(source(&first.name), self.shape(first.ty(), &sets)?)
+        };
+        Ok(Field {
+            // A GraphQL name needs no escapes in JSON.
+            key: format!("\"{}\":", first.response_key()).into_bytes().into(),
+            coordinate: format!("{parent}.{}", first.name).into(),
+            locations: serde_json::to_vec(&places.collect::<Vec<_>>()).unwrap_or_default().into(),
+            content,
+        })
+    }
+
+    fn shape(self, ty: &Type, sets: &[&'a SelectionSet]) -> Result<Shape, GraphQLError> {
+        let kind = match ty {
+            Type::List(item) | Type::NonNullList(item) => Kind::List(Box::new(self.shape(item, sets)?)),
+            Type::Named(name) | Type::NonNullNamed(name) => match self.schema.types.get(name) {
+                Some(ExtendedType::Scalar(_)) => Kind::Leaf(Scalar::from_name(name).unwrap_or(Scalar::Json)),
+                Some(ExtendedType::Enum(_)) => Kind::Leaf(Scalar::String),
+                Some(ExtendedType::Object(_)) => Kind::Object(self.object(name, sets)?),
+                _ => return Err(unknown_type(name)),
+            },
+        };
+        Ok(Shape { nullable: !ty.is_non_null(), kind })
+    }
+
+    fn object(self, name: &Name, sets: &[&'a SelectionSet]) -> Result<Box<[Field]>, GraphQLError> {
+        let groups = self.collect(name, sets);
+        groups
+            .values()
+            .map(|selected| self.field(name, selected, |it| self.bindings.source(name, it)))
+            .collect()
+    }
+}
+
+/// Cannot happen while the schema derives from tables alone; an error costs less than a panic.
+fn unknown_type(name: &Name) -> GraphQLError {
+    GraphQLError::new("INTERNAL_SERVER_ERROR", format!("{name} cannot be served by this schema"))
+}
+
+impl Plan {
+    /// Estimated bytes, for the cache.
+    pub(super) fn bytes(&self) -> usize {
+        fn fields(content: &Content) -> usize {
+            fn of(shape: &Shape) -> usize {
+                match &shape.kind {
+                    Kind::Leaf(_) => 0,
+                    Kind::List(item) => of(item),
+                    Kind::Object(all) => all.iter().map(|field| fields(&field.content)).sum(),
+                }
+            }
+            match content {
+                Content::TypeName(_) => 1,
+                Content::Value(_, shape) => 1 + of(shape),
+            }
+        }
+        const BYTES_PER_FIELD: usize = 250;
+        BYTES_PER_FIELD * (1 + fields(&self.result.field.content))
+    }
+}

@@ -1,0 +1,130 @@
+//! From a request to what the hub or the client gets: the path of a subscription, a line a stage.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::graphql::coerce::{self, Values};
+use crate::graphql::document::{Document, condition_variables};
+use crate::graphql::error::GraphQLError;
+use crate::graphql::interest;
+use crate::graphql::plan::{Compiler, Plan};
+use crate::graphql::query;
+use crate::graphql::request::Request;
+use crate::graphql::schema::{PlanKey, Schema};
+use crate::hub::audience::Identity;
+use crate::hub::project::Interest;
+
+pub use crate::graphql::document::OperationKind;
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Prepared {
+    /// A query: its complete result, with the errors of its execution within.
+    Query(Bytes),
+    /// A subscription, ready for the hub.
+    Subscription(Interest),
+    /// Refused before execution; at least one error.
+    Refused(Vec<GraphQLError>),
+}
+
+impl Schema {
+    /// What the request's operation is, without executing anything. A document whose operation is
+    /// known may still be refused by [`Schema::prepare`]; the work done here is not done again there.
+    pub fn operation_kind(&self, request: &Request) -> Result<OperationKind, Vec<GraphQLError>> {
+        let document = self.document(&request.query)?;
+        document.select(request.operation_name.as_deref()).map(|head| head.kind).map_err(|error| vec![error])
+    }
+
+    /// Checks a request and compiles or executes it. Pure but for the caches.
+    pub fn prepare(&self, request: &Request, identity: &Identity) -> Prepared {
+        self.try_prepare(request, identity).unwrap_or_else(Prepared::Refused)
+    }
+
+    fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
+        let document = self.document(&request.query)?;
+        let head = document.select(request.operation_name.as_deref());
+        if let Ok(head) = head
+            && head.kind == OperationKind::Mutation
+        {
+            let message = "Mutations are not offered: write to the database, and subscribers are told";
+            let error = GraphQLError::new("GRAPHQL_VALIDATION_FAILED", message);
+            return Err(vec![GraphQLError { locations: head.locations.clone(), ..error }]);
+        }
+        // Validation concerns the whole document, so its errors come before the choice (section 5).
+        let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
+        let head = head.map_err(|error| vec![error])?;
+        let Some(operation) = document.operation(head) else {
+            return Err(vec![GraphQLError::new(
+                "OPERATION_RESOLUTION_FAILURE",
+                "The operation is not defined",
+            )]);
+        };
+        let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
+        if head.kind == OperationKind::Query {
+            let result = query::execute(self, document.id, executable, operation, variables);
+            return result.map(Prepared::Query).map_err(|error| vec![error]);
+        }
+        let row_events = self.may_read_row_channels(identity);
+        let plan =
+            self.plan(&document, operation, executable, &variables, row_events).map_err(|e| vec![e])?;
+        let arguments =
+            coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
+        interest::interest(&plan, &arguments, &self.bindings, &self.options.limits, row_events)
+            .map(Prepared::Subscription)
+            .map_err(|error| vec![interest::at_root(error, &plan, executable)])
+    }
+
+    fn may_read_row_channels(&self, identity: &Identity) -> bool {
+        let listed = |role: &str| self.options.events_roles.iter().any(|listed| listed == role);
+        identity.admin || identity.role.as_deref().is_some_and(listed)
+    }
+
+    /// The document, parsed by whoever sent it first.
+    fn document(&self, text: &str) -> Result<Arc<Document>, Vec<GraphQLError>> {
+        // Too long a text is not even hashed.
+        if text.len() <= self.options.limits.document_bytes
+            && let Some(document) = self.documents.get(text)
+        {
+            return Ok(document);
+        }
+        // A tree takes some 40 times its text, by measurement.
+        let bytes = 1_024 + 40 * text.len();
+        let document = Document::parse(text, &self.compiled, &self.options.limits)?;
+        Ok(self.documents.insert(text.into(), Arc::new(document), bytes))
+    }
+
+    /// The plan, compiled by whoever asked first.
+    fn plan(
+        &self,
+        document: &Document,
+        operation: &apollo_compiler::executable::Operation,
+        executable: &apollo_compiler::ExecutableDocument,
+        variables: &Values,
+        row_events: bool,
+    ) -> Result<Arc<Plan>, GraphQLError> {
+        let conditions = condition_variables(executable, operation).into_iter();
+        let key = PlanKey {
+            document: document.id,
+            operation: operation.name.clone(),
+            conditions: conditions
+                .map(|name| variables.get(name).and_then(serde_json::Value::as_bool))
+                .collect(),
+            row_events,
+        };
+        if let Some(plan) = self.plans.get(&key) {
+            return Ok(plan);
+        }
+        let compiler = Compiler {
+            schema: &self.compiled,
+            bindings: &self.bindings,
+            document: executable,
+            variables,
+            bytes_max: self.options.limits.result_bytes,
+        };
+        let mut plan = compiler.compile(operation, row_events)?;
+        plan.result = self.interner.intern(plan.result);
+        let bytes = plan.bytes();
+        Ok(self.plans.insert(key, Arc::new(plan), bytes))
+    }
+}

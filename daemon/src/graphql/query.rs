@@ -1,0 +1,118 @@
+//! Execution of queries: introspection, and what the server says about itself.
+
+use apollo_compiler::Node;
+use apollo_compiler::collections::HashSet;
+use apollo_compiler::executable::{ExecutableDocument, Field, Operation};
+use apollo_compiler::introspection::check_max_depth;
+use apollo_compiler::request::RequestError;
+use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
+use apollo_compiler::response::JsonMap;
+use apollo_compiler::validation::Valid;
+use bytes::Bytes;
+
+use crate::graphql::coerce::Values;
+use crate::graphql::document::locations;
+use crate::graphql::error::GraphQLError;
+use crate::graphql::schema::Schema;
+
+/// Executes a validated query; the result is complete.
+pub(super) fn execute(
+    schema: &Schema,
+    document_id: u64,
+    document: &Valid<ExecutableDocument>,
+    operation: &Operation,
+    variables: Values,
+) -> Result<Bytes, GraphQLError> {
+    let internal =
+        |error| GraphQLError::new("INTERNAL_SERVER_ERROR", format!("The result has no JSON: {error}"));
+    let key = (document_id, operation.name.clone(), serde_json::to_string(&variables).map_err(internal)?);
+    if let Some(result) = schema.results.get(&key) {
+        return Ok(result);
+    }
+    let refused = |code: &'static str| {
+        move |error: RequestError| GraphQLError {
+            locations: locations(error.location(), &document.sources),
+            ..GraphQLError::new(code, error.message().to_string())
+        }
+    };
+    check_introspection(schema, document, operation)?;
+    check_max_depth(document, operation).map_err(refused("INTROSPECTION_TOO_DEEP"))?;
+    let variables: JsonMap = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let response = Execution::new(&schema.compiled, document)
+        .operation(operation)
+        .implementers_map(&schema.implementers)
+        // Coerced by this module's own rules, which are at least as strict.
+        .coerced_variable_values(&Valid::assume_valid(variables))
+        .enable_schema_introspection(true)
+        .execute_sync(&Query(schema))
+        .map_err(refused("BAD_USER_INPUT"))?;
+    let result = Bytes::from(serde_json::to_vec(&response).map_err(internal)?);
+    let bytes = key.2.len() + result.len();
+    Ok(schema.results.insert(key, result, bytes))
+}
+
+/// Whether introspection is on, and in what measure.
+fn check_introspection(
+    schema: &Schema,
+    document: &ExecutableDocument,
+    operation: &Operation,
+) -> Result<(), GraphQLError> {
+    let refused = |field: &Node<Field>, code, message: String| {
+        let locations = locations(field.location(), &document.sources);
+        Err(GraphQLError { locations, ..GraphQLError::new(code, message) })
+    };
+    let aliases_max = schema.options.limits.introspection_aliases;
+    let mut aliases = 0;
+    let mut names = HashSet::default();
+    for field in operation.root_fields(document).filter(|field| is_introspection(&field.name)) {
+        if !schema.options.introspection {
+            let message = "Introspection is switched off on this server".to_owned();
+            return refused(field, "INTROSPECTION_DISABLED", message);
+        }
+        // The first of each name repeats nothing.
+        aliases += usize::from(!names.insert(&field.name));
+        aliases += field.selection_set.all_fields(document).filter(|below| below.alias.is_some()).count();
+        if aliases > aliases_max {
+            let message = format!("Introspection with more than {aliases_max} aliases is refused");
+            return refused(field, "TOO_MANY_ALIASES", message);
+        }
+    }
+    Ok(())
+}
+
+fn is_introspection(field: &str) -> bool {
+    matches!(field, "__schema" | "__type")
+}
+
+/// The root of queries.
+struct Query<'a>(&'a Schema);
+
+/// `Query.tidings`.
+struct ServerInfo<'a>(&'a Schema);
+
+impl ObjectValue for Query<'_> {
+    fn type_name(&self) -> &str {
+        "Query"
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
+        match info.field_name() {
+            "tidings" => Ok(ResolvedValue::object(ServerInfo(self.0))),
+            _ => Err(self.unknown_field_error(info)),
+        }
+    }
+}
+
+impl ObjectValue for ServerInfo<'_> {
+    fn type_name(&self) -> &str {
+        "ServerInfo"
+    }
+
+    fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
+        match info.field_name() {
+            "version" => Ok(ResolvedValue::leaf(env!("CARGO_PKG_VERSION"))),
+            "schemaVersion" => Ok(ResolvedValue::leaf(self.0.version().to_string())),
+            _ => Err(self.unknown_field_error(info)),
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The schema: immutable, shared, replaced as a whole when the attached tables change.
+
+use std::sync::Arc;
+
+use apollo_compiler::Name;
+use apollo_compiler::collections::HashMap;
+use apollo_compiler::schema::Implementers;
+use apollo_compiler::validation::Valid;
+use bytes::Bytes;
+
+use crate::graphql::bindings::{Bindings, MetadataChannels};
+use crate::graphql::cache::Cache;
+use crate::graphql::document::Document;
+use crate::graphql::intern::Interner;
+use crate::graphql::limits::Limits;
+use crate::graphql::plan::Plan;
+use crate::graphql::sdl::Draft;
+use crate::source::catalog::{AttachedTable, Catalog};
+
+/// What the operator decides about the schema.
+#[derive(Debug, Clone)]
+pub struct SchemaOptions {
+    /// What a document may cost.
+    pub limits: Limits,
+    /// Whether `__schema` and `__type` are answered.
+    pub introspection: bool,
+    /// Channels whose metadata subscribers may see; `*` stands for all of them.
+    pub metadata_channels: Vec<String>,
+    /// Roles that may read channels fed by tables through `events`, besides admin roles. It bypasses
+    /// the choice of columns.
+    pub events_roles: Vec<String>,
+}
+
+impl Default for SchemaOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            introspection: true,
+            metadata_channels: Vec::new(),
+            events_roles: Vec::new(),
+        }
+    }
+}
+
+/// Why there is no schema. Tables alone cannot cause it: one that cannot be served is left out.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// What every schema has is not valid.
+    #[error("the schema is not valid: {0}")]
+    Invalid(String),
+}
+
+/// What clients can subscribe to, and the plans made for them so far.
+#[derive(Debug)]
+pub struct Schema {
+    pub(super) options: SchemaOptions,
+    pub(super) compiled: Valid<apollo_compiler::Schema>,
+    pub(super) implementers: HashMap<Name, Implementers>,
+    pub(super) bindings: Bindings,
+    pub(super) documents: Cache<Arc<str>, Arc<Document>>,
+    pub(super) plans: Cache<PlanKey, Arc<Plan>>,
+    /// Results of queries by document, operation and variables: they change with the schema only, and
+    /// introspection of a large one takes a while.
+    pub(super) results: Cache<(u64, Option<Name>, String), Bytes>,
+    pub(super) interner: Arc<Interner>,
+    version: u64,
+    sdl: String,
+    problems: Vec<String>,
+}
+
+/// What a plan depends on; the schema's version is the cache's own.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct PlanKey {
+    pub(super) document: u64,
+    pub(super) operation: Option<Name>,
+    /// Values of the variables in `@skip` and `@include`, in the order of their names.
+    pub(super) conditions: Vec<Option<bool>>,
+    pub(super) row_events: bool,
+}
+
+impl Schema {
+    /// Derives the schema from the attached tables. A table that cannot be served is left out and
+    /// named in [`Schema::problems`].
+    pub fn build(catalog: &Catalog, options: SchemaOptions) -> Result<Self, SchemaError> {
+        Self::build_version(catalog, options, 1, Arc::default())
+    }
+
+    /// The schema after the attached tables have changed: the next version, with the same options.
+    /// Results that stay the same keep their projection, so that subscriptions from before and after
+    /// the change still share it.
+    pub fn rebuild(&self, catalog: &Catalog) -> Result<Self, SchemaError> {
+        Self::build_version(catalog, self.options.clone(), self.version + 1, self.interner.clone())
+    }
+
+    fn build_version(
+        catalog: &Catalog,
+        options: SchemaOptions,
+        version: u64,
+        interner: Arc<Interner>,
+    ) -> Result<Self, SchemaError> {
+        let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
+        let (draft, sdl, compiled) = compile_sound(catalog, &metadata)?;
+        Ok(Self {
+            documents: Cache::new(options.limits.cache_bytes),
+            plans: Cache::new(options.limits.cache_bytes),
+            results: Cache::new(options.limits.cache_bytes),
+            implementers: compiled.implementers_map(),
+            bindings: draft.bindings,
+            problems: draft.problems,
+            options,
+            compiled,
+            interner,
+            version,
+            sdl,
+        })
+    }
+
+    /// Number of the schema, from 1; grows with each [`Schema::rebuild`].
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The schema in SDL.
+    pub fn sdl(&self) -> String {
+        self.sdl.clone()
+    }
+
+    /// Tables that are left out, and why: for the log and for `tidings check`.
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+type Compiled = (Draft, String, Valid<apollo_compiler::Schema>);
+
+/// Compiles the catalog; if that fails, without the tables that make it fail.
+fn compile_sound(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
+    if let Ok(compiled) = compile(catalog, metadata) {
+        return Ok(compiled);
+    }
+    let mut problems = Vec::new();
+    let is_sound =
+        |table: &&AttachedTable| match compile(&Catalog { tables: vec![(*table).clone()] }, metadata) {
+            Ok(_) => true,
+            Err(reason) => {
+                problems.push(format!("table {} (type {:?}): {reason}", table.table, table.type_name));
+                false
+            }
+        };
+    let sound = Catalog { tables: catalog.tables.iter().filter(is_sound).cloned().collect() };
+    let mut compiled = compile(&sound, metadata)?;
+    let channels = catalog.tables.iter().map(|table| table.channel.as_str().into());
+    compiled.0.bindings.row_channels.extend(channels);
+    compiled.0.problems.append(&mut problems);
+    Ok(compiled)
+}
+
+fn compile(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
+    let draft = Draft::of(catalog, metadata);
+    let sdl = draft.sdl();
+    let parsed = apollo_compiler::Schema::parse_and_validate(sdl.as_str(), "schema.graphql");
+    let compiled = parsed.map_err(|refused| {
+        let first = refused.errors.iter().next().map(|diagnostic| diagnostic.to_json().message);
+        SchemaError::Invalid(first.unwrap_or_default())
+    })?;
+    Ok((draft, sdl, compiled))
+}

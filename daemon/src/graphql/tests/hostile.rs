@@ -1,0 +1,188 @@
+//! Documents of an attacker: refused or served, soon, and never with a panic.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::{prepare, refusal, schema};
+use crate::graphql::limits::Limits;
+use crate::graphql::schema::{Schema, SchemaOptions};
+
+#[test]
+fn too_much_is_refused_at_once() {
+    let schema = schema();
+    let nested = |open: &str, close: &str| format!("{{ a{}{}", open.repeat(10_000), close.repeat(10_000));
+    let spread: String = (0..400).map(|n| format!("fragment f{n} on Query {{ ...f{} }}", n + 1)).collect();
+    let doubling: String = (0..30)
+        .map(|n| {
+            format!(
+                "fragment f{n} on Query {{ ...f{m} ...g{m} }} fragment g{n} on Query {{ ...f{m} ...g{m} }}",
+                m = n + 1
+            )
+        })
+        .collect();
+    let aliases: String = (0..100).map(|n| format!("a{n}: __typename ")).collect();
+    for (document, code) in [
+        (nested("{a", "}"), "TOO_DEEP"),
+        (nested("(a:[", ")]"), "TOO_DEEP"),
+        (nested("{a(b", "}"), "TOO_DEEP"),
+        ("{".repeat(10_000), "TOO_DEEP"),
+        ("[".repeat(60_000), "TOO_DEEP"),
+        ("a".repeat(1 << 20), "DOCUMENT_TOO_LARGE"),
+        (format!("{{ __typename }} #{}", "x".repeat(1 << 20)), "DOCUMENT_TOO_LARGE"),
+        (format!("{{ {} }}", "a ".repeat(20_000)), "TOO_MANY_TOKENS"),
+        (format!("{{ {aliases} }}"), "TOO_MANY_ALIASES"),
+        (format!("{{ {} }}", "__typename ".repeat(100)), "TOO_MANY_ROOT_FIELDS"),
+        (format!("{{ ...f0 }} {spread}"), "TOO_DEEP"),
+        (format!("{{ ...f0 }} {doubling} fragment f30 on Query {{ __typename }}"), "TOO_MANY_FIELDS"),
+    ] {
+        let started = Instant::now();
+        let found = refusal(&schema, &document, "");
+        assert!(found.starts_with(code), "{found}, not {code}: {}", &document[..document.len().min(100)]);
+        // Generous for an unoptimised build on a busy machine.
+        assert!(started.elapsed() < Duration::from_secs(1), "{code} took {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn the_deepest_documents_that_any_configuration_allows_fit_the_stack() {
+    let limits = Limits { depth: usize::MAX, ..Limits::default() };
+    let schema =
+        Schema::build(&super::shop(), SchemaOptions { limits, ..SchemaOptions::default() }).expect("schema");
+    let depth = Limits::DEPTH_MAX;
+    let selections = format!("{}a{}", "{a".repeat(depth), "}".repeat(depth));
+    let inline = format!("{}__typename{}", "{... on Query".repeat(depth), "}".repeat(depth));
+    let lists = format!("{{ a(b: {}{}) }}", "[".repeat(depth - 2), "]".repeat(depth - 2));
+    let objects = format!("{{ a(b: {}1{}) }}", "{a:".repeat(depth - 2), "}".repeat(depth - 2));
+    let types = format!("query($a: {}Int{}) {{ a }}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    let chain: String = (0..depth).map(|n| format!("fragment f{n} on Query {{ ...f{} }} ", n + 1)).collect();
+    for document in [selections, inline, lists, objects, types, format!("{{ ...f0 }} {chain}")] {
+        let _ = prepare(&schema, &document, "");
+    }
+    assert_eq!(refusal(&schema, &"{a".repeat(depth + 1), ""), format!("TOO_DEEP 1:{}", 2 * depth + 1));
+}
+
+#[test]
+fn the_dearest_documents_that_pass_are_checked_soon() {
+    let schema = schema();
+    let fields = "record { id total note lines tags weight paid extra count } ".repeat(400);
+    let merged = format!("subscription {{ orderChanged {{ {fields} }} }}");
+    let fragments: String =
+        (0..120).map(|n| format!("fragment f{n} on Order {{ id total note }} ")).collect();
+    let spreads: String = (0..120).map(|n| format!("...f{n} ")).collect();
+    let spread = format!("subscription {{ orderChanged {{ record {{ {spreads} }} }} }} {fragments}");
+    let unknown = format!("subscription {{ orderChanged {{ {} }} }}", "nope ".repeat(9_000));
+    let variables: String = (0..1_500).map(|n| format!("$v{n}: Int ")).collect();
+    let unused = format!("query({variables}) {{ __typename }}");
+    let many: String = (0..1_200).map(|n| format!("query q{n} {{ ...f }} ")).collect();
+    let many = format!("{many} fragment f on Query {{ {} }}", "tidings { version } ".repeat(4));
+    let levels: String = (0..10)
+        .map(|n| {
+            format!("fragment f{n} on OrderChange {{ ...f{m} record {{ id ...g }} ...f{m} }} ", m = n + 1)
+        })
+        .collect();
+    let levels = format!(
+        "subscription {{ orderChanged {{ ...f0 }} }} {levels} fragment f10 on OrderChange {{ eventId }} \
+         fragment g on Order {{ id total }}"
+    );
+    for document in [merged, spread, unknown, unused, many, levels] {
+        let started = Instant::now();
+        let _ = prepare(&schema, &document, "");
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}: {}", started.elapsed(), &document[..80]);
+    }
+}
+
+/// What random documents are made of.
+const PIECES: [&str; 60] = [
+    "{",
+    "}",
+    "(",
+    ")",
+    "[",
+    "]",
+    ":",
+    "!",
+    "=",
+    "@",
+    "$",
+    "...",
+    "&",
+    "|",
+    "query",
+    "subscription",
+    "mutation",
+    "fragment",
+    "on",
+    "F",
+    "Order",
+    "Subscription",
+    "orderChanged",
+    "record",
+    "old",
+    "id",
+    "total",
+    "__typename",
+    "__schema",
+    "types",
+    "events",
+    "channel",
+    "\"c\"",
+    "\"\"\"",
+    "\"",
+    "\\",
+    "#",
+    "\n",
+    "\r",
+    ",",
+    "$id",
+    "$id: BigInt",
+    "@skip(if: $x)",
+    "@include(if: true)",
+    "null",
+    "true",
+    "1",
+    "-1.5e9",
+    "99999999999999999999",
+    "é",
+    "\u{feff}",
+    "\u{0}",
+    "😀",
+    "\\ud83d",
+    "...F",
+    "... on Order {",
+    "fragment F on Order {",
+    "(id: $id)",
+    "extend type",
+    "\"\\u{",
+];
+
+#[test]
+fn random_documents_never_panic() {
+    let schema = schema();
+    let mut random = StdRng::seed_from_u64(7);
+    let valid = "subscription S($id: BigInt) { orderChanged(id: $id) { ...F record { ...G } } } \
+                 fragment F on OrderChange { eventId old { id } } fragment G on Order { id total }";
+    for round in 0..3_000 {
+        let mut words: Vec<&str> = if round % 2 == 0 { valid.split(' ').collect() } else { Vec::new() };
+        for _ in 0..random.random_range(1..12) {
+            let piece = PIECES.choose(&mut random).copied().unwrap_or_default();
+            let at = random.random_range(0..=words.len());
+            if round % 2 == 0 && at < words.len() && random.random_bool(0.5) {
+                words[at] = piece;
+            } else {
+                words.insert(at, piece);
+            }
+        }
+        let separator = if random.random_bool(0.5) { " " } else { "" };
+        let document = words.join(separator);
+        if let crate::graphql::prepare::Prepared::Refused(errors) = prepare(&schema, &document, "") {
+            assert!(!errors.is_empty(), "{document:?}");
+            assert!(
+                errors.iter().all(|error| error.extensions.code != "INTERNAL_SERVER_ERROR"),
+                "{document:?}"
+            );
+        }
+    }
+}

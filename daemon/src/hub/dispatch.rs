@@ -1,0 +1,156 @@
+//! The dispatcher: takes batches in order and fills mailboxes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::audience::Identity;
+use super::mailbox::{CursorText, EndReason, Mailbox, SubscriptionId};
+use super::project::{Interest, ParsedEvent};
+use super::route::{Groups, Router, Subscriber};
+use crate::metrics::Metrics;
+use crate::source::Batch;
+use crate::source::cursor::Cursor;
+
+/// Routes events to the mailboxes of those who may see them.
+#[derive(Debug)]
+pub struct Hub {
+    router: Router,
+    next_id: AtomicU64,
+    position: Mutex<Position>,
+    metrics: Metrics,
+}
+
+/// How far the hub has come: every event up to here is in the mailboxes it belongs to.
+#[derive(Debug, Clone)]
+pub struct Position {
+    /// Running number of the event, from 1 at the start of this process.
+    pub event: u64,
+    /// The same place as a cursor.
+    pub cursor: CursorText,
+}
+
+impl Hub {
+    /// An empty hub.
+    pub fn new(metrics: Metrics) -> Self {
+        let position = Mutex::new(Position { event: 0, cursor: "".into() });
+        Self { router: Router::default(), next_id: AtomicU64::new(0), position, metrics }
+    }
+
+    /// Where the hub stands.
+    pub fn position(&self) -> Position {
+        self.position.lock().clone()
+    }
+
+    /// Starts at a cursor. At a change of history, call [`Hub::end_all`] before.
+    pub fn start(&self, cursor: &Cursor) {
+        self.position.lock().cursor = cursor.encode();
+    }
+
+    /// Adds a subscription: events dispatched from now on reach its mailbox.
+    pub fn subscribe(
+        &self,
+        interest: Interest,
+        identity: Arc<Identity>,
+        mailbox: Arc<Mailbox>,
+        subscription: SubscriptionId,
+    ) -> Arc<Subscriber> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let subscriber = Arc::new(Subscriber { id, subscription, mailbox, interest, identity });
+        self.router.insert(&subscriber);
+        subscriber
+    }
+
+    /// Removes a subscription. Removing it twice does nothing.
+    pub fn unsubscribe(&self, subscriber: &Subscriber) {
+        self.router.remove(subscriber);
+    }
+
+    /// Ends one subscription for a reason other than a full mailbox.
+    pub fn end(&self, subscriber: &Subscriber, reason: EndReason) {
+        self.end_at(subscriber, reason, &self.position().cursor);
+    }
+
+    /// Ends every subscription.
+    pub fn end_all(&self, reason: EndReason) {
+        let mut all = self.router.subscribers();
+        all.sort_unstable_by_key(|subscriber| subscriber.id);
+        all.dedup_by_key(|subscriber| subscriber.id);
+        all.iter().for_each(|subscriber| self.end(subscriber, reason));
+    }
+
+    /// Puts the results of a batch into the mailboxes of all who may see them.
+    ///
+    /// Call it from one task only: the order of the calls is the order of delivery.
+    pub fn dispatch(&self, batch: &Batch) {
+        let mut number = self.position().event;
+        for index in 0..batch.events.len() {
+            number += 1;
+            self.dispatch_event(batch, index, number);
+        }
+        self.metrics.count_events(&batch.events);
+        *self.position.lock() = Position { event: number, cursor: batch.end().encode() };
+    }
+
+    fn dispatch_event(&self, batch: &Batch, index: usize, number: u64) {
+        let event = &batch.events[index];
+        let mut results = Results::default();
+        let mut full = Vec::new();
+        {
+            let mut topics = self.router.shapes_of(event).peekable();
+            if topics.peek().is_none() {
+                return;
+            }
+            let parsed = ParsedEvent::new(event);
+            let mut cursor = None;
+            for shapes in topics {
+                shapes.for_each_match(&parsed, |groups| {
+                    let cursor = cursor.get_or_insert_with(|| batch.cursor_after(index).encode());
+                    results.deliver(groups, &parsed, cursor, number, &mut full);
+                });
+            }
+        }
+        self.metrics.deliveries.inc_by(results.delivered);
+        for subscriber in full {
+            let before = if index == 0 { batch.start.clone() } else { batch.cursor_after(index - 1) };
+            self.metrics.mailbox_overflows.inc();
+            self.end_at(&subscriber, EndReason::SlowConsumer, &before.encode());
+        }
+    }
+
+    fn end_at(&self, subscriber: &Subscriber, reason: EndReason, cursor: &CursorText) {
+        self.router.remove(subscriber);
+        subscriber.mailbox.push_end(subscriber.subscription, reason, cursor);
+    }
+}
+
+/// The results of one event, by the address of the projection that made them.
+#[derive(Default)]
+struct Results {
+    encoded: HashMap<usize, Bytes>,
+    delivered: u64,
+}
+
+impl Results {
+    fn deliver(
+        &mut self,
+        groups: &Groups,
+        parsed: &ParsedEvent<'_>,
+        cursor: &CursorText,
+        number: u64,
+        full: &mut Vec<Arc<Subscriber>>,
+    ) {
+        for (&projection, group) in groups {
+            let result = self.encoded.entry(projection).or_insert_with(|| group.projection.project(parsed));
+            for subscriber in group.subscribers.values() {
+                match subscriber.mailbox.push_next(subscriber.subscription, result, cursor, number) {
+                    Ok(()) => self.delivered += 1,
+                    Err(_) => full.push(subscriber.clone()),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What the endpoint counts: transports, access and the listener.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::TransportLabel;
+
+/// A label that tells cases of one thing apart.
+pub type CaseLabel = [(&'static str, &'static str); 1];
+
+/// The endpoint's metrics.
+#[derive(Debug, Clone)]
+pub struct EndpointMetrics {
+    /// How long connections lasted, by transport.
+    pub connection_duration: Family<TransportLabel, Histogram>,
+    /// Running subscriptions by transport.
+    pub subscriptions: Family<TransportLabel, Gauge>,
+    /// Bytes of frames and results written, by transport.
+    pub written: Family<TransportLabel, Counter>,
+    /// Requests, operations and connections that the endpoint refused or ended, by error code.
+    pub refusals: Family<CaseLabel, Counter>,
+    /// Times that a bound of the listener was hit: `sockets`, `write_stall`, `first_bytes`.
+    pub listener_limits: Family<CaseLabel, Counter>,
+    /// Open TCP connections.
+    pub sockets: Gauge,
+}
+
+impl Default for EndpointMetrics {
+    fn default() -> Self {
+        // From a poll that comes and goes to a stream that stays for a week.
+        let buckets = || Histogram::new([0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 21_600.0, 86_400.0, 604_800.0]);
+        Self {
+            connection_duration: Family::new_with_constructor(buckets),
+            subscriptions: Family::default(),
+            written: Family::default(),
+            refusals: Family::default(),
+            listener_limits: Family::default(),
+            sockets: Gauge::default(),
+        }
+    }
+}
+
+impl EndpointMetrics {
+    /// Registers them.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register_with_unit(
+            "connection_duration",
+            "How long connections lasted, by transport",
+            Unit::Seconds,
+            self.connection_duration.clone(),
+        );
+        registry.register(
+            "transport_subscriptions",
+            "Running subscriptions by transport",
+            self.subscriptions.clone(),
+        );
+        registry.register_with_unit(
+            "written",
+            "Frames and results written, by transport",
+            Unit::Bytes,
+            self.written.clone(),
+        );
+        registry.register("refusals", "What the endpoint refused or ended, by code", self.refusals.clone());
+        registry.register("listener_limits", "Bounds of the listener hit", self.listener_limits.clone());
+        registry.register("sockets", "Open TCP connections", self.sockets.clone());
+    }
+}

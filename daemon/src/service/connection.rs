@@ -1,0 +1,122 @@
+//! A connection: an identity, a mailbox, and the subscriptions that fill it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::live::{Live, Parts};
+use super::{Service, not_ready};
+use crate::graphql::error::GraphQLError;
+use crate::graphql::prepare::Prepared;
+use crate::graphql::request::Request;
+use crate::hub::audience::Identity;
+use crate::hub::mailbox::{CursorText, Delivery, Mailbox, SubscriptionId};
+
+/// One client stream: an identity and a mailbox. Dropping it ends all its subscriptions.
+#[derive(Debug)]
+pub struct Connection {
+    service: Service,
+    identity: Arc<Identity>,
+    mailbox: Arc<Mailbox>,
+    next: u64,
+    live: HashMap<SubscriptionId, Arc<Live>>,
+}
+
+impl Connection {
+    pub(super) fn new(service: Service, identity: Arc<Identity>) -> Self {
+        let mailbox = Arc::new(Mailbox::new(service.0.shared.options.mailbox));
+        Self { service, identity, mailbox, next: 0, live: HashMap::new() }
+    }
+
+    /// Starts a subscription; it is live when this returns.
+    ///
+    /// # Errors
+    ///
+    /// If the request is refused, or is not a subscription: see [`Service::query`] for those.
+    pub fn subscribe(&mut self, request: &Request) -> Result<SubscriptionId, Vec<GraphQLError>> {
+        let shared = &self.service.0.shared;
+        let schema = shared.schema.read();
+        let Some(schema) = schema.as_ref() else { return Err(vec![not_ready()]) };
+        let interest = match schema.prepare(request, &self.identity) {
+            Prepared::Subscription(interest) => interest,
+            Prepared::Refused(errors) => return Err(errors),
+            Prepared::Query(_) => {
+                let message = "the operation is a query; only a subscription can be subscribed to";
+                return Err(vec![GraphQLError::new("BAD_USER_INPUT", message)]);
+            }
+        };
+        let subscription = SubscriptionId(self.next);
+        self.next += 1;
+        let parts = Parts {
+            request: request.clone(),
+            identity: self.identity.clone(),
+            mailbox: self.mailbox.clone(),
+            subscription,
+        };
+        self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
+        shared.options.metrics.subscriptions.inc();
+        tracing::debug!(subscription = subscription.0, "subscription is live");
+        Ok(subscription)
+    }
+
+    /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.
+    pub fn complete(&mut self, subscription: SubscriptionId) {
+        if let Some(live) = self.live.remove(&subscription) {
+            self.service.0.shared.live.end(&self.service.0.hub, &live);
+            self.service.0.shared.options.metrics.subscriptions.dec();
+        }
+    }
+
+    /// Waits until the mailbox holds something, then moves all of it to the end of `into`.
+    /// Cancel-safe. Waits for ever on a connection without subscriptions.
+    pub async fn drain(&mut self, into: &mut Vec<Delivery>) {
+        let before = into.len();
+        while into.len() == before {
+            self.mailbox.drain(into).await;
+            self.forget_ended(into, before);
+        }
+    }
+
+    /// Drops what belongs to completed subscriptions, and completes those that the hub ended.
+    fn forget_ended(&mut self, deliveries: &mut Vec<Delivery>, from: usize) {
+        let mut kept = from;
+        for index in from..deliveries.len() {
+            let (subscription, ended) = match &deliveries[index] {
+                Delivery::Next { subscription, .. } => (*subscription, false),
+                Delivery::End { subscription, .. } => (*subscription, true),
+            };
+            if self.live.contains_key(&subscription) {
+                deliveries.swap(kept, index);
+                kept += 1;
+            }
+            if ended {
+                self.complete(subscription);
+            }
+        }
+        deliveries.truncate(kept);
+    }
+
+    /// Where the connection stands if nothing is under way for it: it has seen all that there was
+    /// for it up to this cursor. `None` while its mailbox holds something.
+    pub fn quiet_cursor(&self) -> Option<CursorText> {
+        // Read before the mailbox: what comes in between is later than this position.
+        let position = self.service.0.hub.position();
+        self.mailbox.is_quiet_since(position.event).then_some(position.cursor)
+    }
+
+    /// Whom the connection belongs to.
+    pub fn identity(&self) -> &Arc<Identity> {
+        &self.identity
+    }
+
+    /// How many subscriptions are live.
+    pub fn subscriptions(&self) -> usize {
+        self.live.len()
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let all: Vec<SubscriptionId> = self.live.keys().copied().collect();
+        all.into_iter().for_each(|subscription| self.complete(subscription));
+    }
+}

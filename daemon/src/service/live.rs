@@ -1,0 +1,90 @@
+//! Live subscriptions with their requests, so that a new schema can prepare them again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::graphql::prepare::Prepared;
+use crate::graphql::request::Request;
+use crate::graphql::schema::Schema;
+use crate::hub::audience::Identity;
+use crate::hub::dispatch::Hub;
+use crate::hub::mailbox::{EndReason, Mailbox, SubscriptionId};
+use crate::hub::project::Interest;
+use crate::hub::route::Subscriber;
+
+/// Every live subscription of the service.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    next: AtomicU64,
+    live: Mutex<HashMap<u64, Arc<Live>>>,
+}
+
+/// One live subscription.
+#[derive(Debug)]
+pub(super) struct Live {
+    number: u64,
+    request: Request,
+    identity: Arc<Identity>,
+    mailbox: Arc<Mailbox>,
+    subscription: SubscriptionId,
+    /// Nothing once the subscription has ended.
+    subscriber: Mutex<Option<Arc<Subscriber>>>,
+}
+
+/// What a subscription is made of.
+pub(super) struct Parts {
+    pub(super) request: Request,
+    pub(super) identity: Arc<Identity>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) subscription: SubscriptionId,
+}
+
+impl Registry {
+    /// Registers a subscription and makes it live.
+    pub(super) fn start(&self, hub: &Hub, parts: Parts, interest: Interest) -> Arc<Live> {
+        let Parts { request, identity, mailbox, subscription } = parts;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let live =
+            Arc::new(Live { number, request, identity, mailbox, subscription, subscriber: Mutex::new(None) });
+        live.route(hub, interest, &mut live.subscriber.lock());
+        self.live.lock().insert(number, live.clone());
+        live
+    }
+
+    /// Ends a subscription on the client's behalf. Ending it twice does nothing.
+    pub(super) fn end(&self, hub: &Hub, live: &Live) {
+        if let Some(subscriber) = live.subscriber.lock().take() {
+            hub.unsubscribe(&subscriber);
+        }
+        self.live.lock().remove(&live.number);
+    }
+
+    /// Prepares every live subscription for a new schema; those that are not valid any more end.
+    ///
+    /// Runs in the task that dispatches, so that no event passes between the old plan and the new.
+    pub(super) fn reload(&self, hub: &Hub, schema: &Schema) {
+        let all: Vec<Arc<Live>> = self.live.lock().values().cloned().collect();
+        for live in all {
+            let mut slot = live.subscriber.lock();
+            let Some(old) = slot.take() else { continue };
+            match schema.prepare(&live.request, &live.identity) {
+                Prepared::Subscription(interest) => {
+                    hub.unsubscribe(&old);
+                    live.route(hub, interest, &mut slot);
+                }
+                Prepared::Query(_) | Prepared::Refused(_) => {
+                    hub.end(&old, EndReason::SchemaChanged);
+                }
+            }
+        }
+    }
+}
+
+impl Live {
+    fn route(&self, hub: &Hub, interest: Interest, slot: &mut Option<Arc<Subscriber>>) {
+        *slot = Some(hub.subscribe(interest, self.identity.clone(), self.mailbox.clone(), self.subscription));
+    }
+}

@@ -1,0 +1,207 @@
+//! Cursors: the set of events that a client has seen, as a short opaque text.
+//!
+//! A cursor is a set, not a position: transactions commit in another order than they draw their
+//! ids in, so no single number says what has been seen. DESIGN.md, section 3.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::snapshot::Snapshot;
+
+/// Version of the encoding, in the upper bits of the first byte.
+const VERSION: u8 = 1;
+
+/// Most running transactions that a cursor may name; PostgreSQL itself allows 262,143 backends,
+/// and what a client sends must not make us allocate without bound.
+const IN_PROGRESS_MAX: u64 = 65_536;
+
+/// Longest cursor text that is looked at, in bytes.
+pub const CURSOR_TEXT_BYTES_MAX: usize = 256 * 1024;
+
+/// A set of events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// Which history of which database the set belongs to.
+    pub history: u64,
+    /// Highest event id among the events that `seen` covers. Transactions that a crash lost give
+    /// their xids to new ones, so an event with a higher id is not in the set even if its xid is.
+    pub top: i64,
+    /// Every event of a transaction that this snapshot sees has been seen, up to `top`.
+    pub seen: Arc<Snapshot>,
+    /// Besides, the beginning of the next batch.
+    pub within: Option<Within>,
+}
+
+/// The part of a batch that has been seen: a batch is ordered by event id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Within {
+    /// The snapshot that the batch leads to.
+    pub snapshot: Arc<Snapshot>,
+    /// Its events up to and including this id have been seen.
+    pub upto: i64,
+}
+
+/// Why a text is no cursor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the cursor is not one that this service made; start without a cursor")]
+pub struct CursorError;
+
+impl Cursor {
+    /// Whether the event with this id and xid is in the set.
+    pub fn contains(&self, id: i64, xid: u64) -> bool {
+        let before = id <= self.top && self.seen.sees(xid);
+        before || self.within.as_ref().is_some_and(|within| id <= within.upto && within.snapshot.sees(xid))
+    }
+
+    /// The text that clients see and send back: base64url, typically under 40 characters.
+    pub fn encode(&self) -> Arc<str> {
+        let mut bytes = Vec::with_capacity(32);
+        bytes.push(VERSION << 1 | u8::from(self.within.is_some()));
+        bytes.extend_from_slice(&self.history.to_le_bytes());
+        put_varint(&mut bytes, zigzag(self.top));
+        put_snapshot(&mut bytes, &self.seen, 0);
+        if let Some(within) = &self.within {
+            put_snapshot(&mut bytes, &within.snapshot, self.seen.xmax());
+            put_varint(&mut bytes, zigzag(within.upto.wrapping_sub(self.top)));
+        }
+        URL_SAFE_NO_PAD.encode(bytes).into()
+    }
+
+    /// Reads a text that came from a client.
+    pub fn decode(text: &str) -> Result<Self, CursorError> {
+        if text.len() > CURSOR_TEXT_BYTES_MAX {
+            return Err(CursorError);
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
+        let (&first, rest) = bytes.split_first().ok_or(CursorError)?;
+        if first >> 1 != VERSION {
+            return Err(CursorError);
+        }
+        let (history, mut rest) = rest.split_first_chunk::<8>().ok_or(CursorError)?;
+        let top = unzigzag(take_varint(&mut rest)?);
+        let seen = Arc::new(take_snapshot(&mut rest, 0)?);
+        let within = if first & 1 == 1 {
+            let snapshot = Arc::new(take_snapshot(&mut rest, seen.xmax())?);
+            Some(Within { snapshot, upto: unzigzag(take_varint(&mut rest)?).wrapping_add(top) })
+        } else {
+            None
+        };
+        if !rest.is_empty() {
+            return Err(CursorError);
+        }
+        Ok(Self { history: u64::from_le_bytes(*history), top, seen, within })
+    }
+}
+
+/// Writes a snapshot, its xmax relative to `base`, its list as distances downwards from xmax.
+fn put_snapshot(bytes: &mut Vec<u8>, snapshot: &Snapshot, base: u64) {
+    put_varint(bytes, zigzag(snapshot.xmax().wrapping_sub(base).cast_signed()));
+    put_varint(bytes, snapshot.in_progress().len() as u64);
+    let mut above = snapshot.xmax();
+    for &xid in snapshot.in_progress().iter().rev() {
+        put_varint(bytes, above - xid);
+        above = xid;
+    }
+}
+
+fn take_snapshot(rest: &mut &[u8], base: u64) -> Result<Snapshot, CursorError> {
+    let xmax = base.wrapping_add(unzigzag(take_varint(rest)?).cast_unsigned());
+    let count = take_varint(rest)?;
+    if count > IN_PROGRESS_MAX {
+        return Err(CursorError);
+    }
+    let mut in_progress = Vec::new();
+    let mut above = xmax;
+    for _ in 0..count {
+        above = above.checked_sub(take_varint(rest)?).ok_or(CursorError)?;
+        in_progress.push(above);
+    }
+    Ok(Snapshot::new(xmax, in_progress))
+}
+
+fn zigzag(value: i64) -> u64 {
+    (value.wrapping_shl(1) ^ (value >> 63)).cast_unsigned()
+}
+
+fn unzigzag(value: u64) -> i64 {
+    (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+}
+
+/// LEB128, seven bits a byte, low bits first.
+fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+}
+
+fn take_varint(rest: &mut &[u8]) -> Result<u64, CursorError> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, tail) = rest.split_first().ok_or(CursorError)?;
+        *rest = tail;
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Ok(value);
+        }
+    }
+    Err(CursorError)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Cursor, CursorError, Within};
+
+    fn cursor(seen: &str, within: Option<(&str, i64)>) -> Cursor {
+        Cursor {
+            history: 0x0123_4567_89ab_cdef,
+            top: 1_000_000,
+            seen: Arc::new(seen.parse().unwrap()),
+            within: within.map(|(text, upto)| Within { snapshot: Arc::new(text.parse().unwrap()), upto }),
+        }
+    }
+
+    #[test]
+    fn text_round_trips_and_is_short() {
+        let plain = cursor("999990:1000000:999990,999999", None);
+        let batch =
+            cursor("999990:1000000:999990,999999", Some(("999999:1000024:999999,1000020", 1_000_007)));
+        // Xids restart lower after a crash that lost the last of them.
+        let crashed = cursor("7:20:7", Some(("12:12:", 999_000)));
+        let extreme = Cursor { top: i64::MIN, ..cursor("1:18446744073709551615:", Some(("1:1:", i64::MAX))) };
+        for original in [&plain, &batch, &crashed, &extreme] {
+            assert_eq!(Cursor::decode(&original.encode()).as_ref(), Ok(original));
+        }
+        assert!(plain.encode().len() < 40, "{}", plain.encode());
+        assert!(batch.encode().len() < 40, "{}", batch.encode());
+    }
+
+    #[test]
+    fn membership_follows_snapshot_top_and_batch() {
+        let cursor = cursor("10:20:10", Some(("15:30:15", 1_000_005)));
+        assert!(cursor.contains(1_000_000, 19));
+        assert!(!cursor.contains(1_000_000, 15) || cursor.seen.sees(15));
+        assert!(cursor.contains(1_000_005, 25), "in the part of the batch that was seen");
+        assert!(!cursor.contains(1_000_006, 25), "behind that part");
+        assert!(cursor.contains(1_000_001, 10), "was running before, has finished within the batch");
+        assert!(!cursor.contains(1_000_006, 12), "the xid was reused after a crash");
+    }
+
+    #[test]
+    fn bad_text_is_refused_without_panic() {
+        let good = cursor("10:20:10", Some(("15:30:15", 7))).encode();
+        for end in 0..good.len() {
+            let _ = Cursor::decode(&good[..end]);
+        }
+        for text in
+            ["", "*", "AAAA", "AgAAAAAAAAAAAP____________8B", &"A".repeat(300_000), &format!("{good}AA")]
+        {
+            assert_eq!(Cursor::decode(text), Err(CursorError), "{}", &text[..text.len().min(40)]);
+        }
+    }
+}

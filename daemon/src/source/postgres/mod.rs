@@ -1,0 +1,187 @@
+//! The source that tails `tidings.events` by snapshot difference. DESIGN.md, section 3.
+//!
+//! Event ids are drawn before commit, so "greater than the last id" loses whatever commits late.
+//! Instead each poll asks, in one statement, for the snapshot of now and for every event that this
+//! snapshot sees and the one before it did not. LISTEN only says when to look.
+
+mod error;
+
+mod connection;
+
+mod listen;
+
+pub mod poll;
+
+mod backlog;
+
+pub mod session;
+
+mod catalog;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use backlog::Backlog;
+use error::SessionError;
+use poll::Polled;
+use session::Session;
+
+use super::cursor::Cursor;
+use super::status::SourceStatus;
+use super::{Batch, Source, Step};
+use crate::metrics::Metrics;
+
+/// First pause before connecting again; doubles with each failure.
+const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
+
+/// Longest pause before connecting again.
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How to reach the database and how to tail it.
+#[derive(Debug, Clone)]
+pub struct PostgresOptions {
+    /// Where the database is. Must be a direct connection: a transaction pooler breaks LISTEN.
+    pub database: tokio_postgres::Config,
+    /// Longest time between two polls when no wake-up arrives.
+    pub safety_poll: Duration,
+    /// Most events that one statement hands over.
+    pub page_events: usize,
+    /// Payload bytes after which a page ends, however few events it has.
+    pub page_bytes: usize,
+}
+
+impl PostgresOptions {
+    /// The defaults for a database.
+    pub fn new(database: tokio_postgres::Config) -> Self {
+        Self {
+            database,
+            safety_poll: Duration::from_secs(1),
+            page_events: 5_000,
+            page_bytes: 16 * 1024 * 1024,
+        }
+    }
+}
+
+/// Tails one PostgreSQL database; reconnects by itself and goes on from its own snapshot.
+#[derive(Debug)]
+pub struct PostgresSource {
+    options: PostgresOptions,
+    status: Arc<SourceStatus>,
+    metrics: Metrics,
+    /// What has been handed over; nothing before the first connection.
+    seen: Option<Cursor>,
+    session: Option<Session>,
+    /// The rest of a batch too large for one statement. It outlives its session: its snapshots are
+    /// fixed and its ids bounded.
+    backlog: Option<Backlog>,
+    /// Whether to poll without waiting for a wake-up.
+    poll_now: bool,
+    /// Failures to connect since the last success.
+    failures: u32,
+}
+
+impl PostgresSource {
+    /// A source that connects when it is first asked for a step.
+    pub fn new(options: PostgresOptions, metrics: Metrics) -> Self {
+        Self {
+            options,
+            status: Arc::new(SourceStatus::default()),
+            metrics,
+            seen: None,
+            session: None,
+            backlog: None,
+            poll_now: false,
+            failures: 0,
+        }
+    }
+
+    /// One turn: connects, or waits for a reason to poll and polls. `None` if nothing came of it.
+    async fn turn(&mut self) -> Result<Option<Step>, SessionError> {
+        let Some(session) = &mut self.session else { return self.connect().await };
+        if let Some(backlog) = &mut self.backlog {
+            let page = backlog.next_page(&session.poller, &self.options).await?;
+            if page.last {
+                self.backlog = None;
+                self.poll_now = true;
+            }
+            return Ok(self.hand_over(page));
+        }
+        if !std::mem::take(&mut self.poll_now) {
+            session.listener.wait(self.options.safety_poll).await?;
+        }
+        if session.listener.take_schema_changed() {
+            self.poll_now = true;
+            return Ok(Some(Step::Catalog(catalog::load(&session.poller.client).await?)));
+        }
+        let Some(seen) = self.seen.clone() else { return Ok(None) };
+        match session.poller.poll(&seen, &self.options).await? {
+            Polled::All(batch) => {
+                session.poller.after_reconnect = false;
+                self.status.set_current();
+                self.poll_now = !batch.events.is_empty();
+                Ok(self.hand_over(batch))
+            }
+            Polled::TooMuch(snapshot) => {
+                let backlog = Backlog::begin(&session.poller, seen, snapshot).await?;
+                session.poller.after_reconnect = false;
+                self.backlog = Some(backlog);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Records what is handed over. An empty batch only moves the snapshot forward.
+    fn hand_over(&mut self, batch: Batch) -> Option<Step> {
+        self.seen = Some(batch.end());
+        // The hub's position must follow an idle database too, or quiet subscribers would keep a
+        // cursor that retention overtakes; a page without events inside a backlog says nothing.
+        (batch.last || !batch.events.is_empty()).then_some(Step::Batch(batch))
+    }
+
+    async fn connect(&mut self) -> Result<Option<Step>, SessionError> {
+        let (mut session, start) = Session::open(&self.options).await?;
+        let same_history = self.seen.as_ref().is_some_and(|seen| seen.history == start.history);
+        self.failures = 0;
+        self.poll_now = true;
+        session.listener.set_schema_changed();
+        session.poller.after_reconnect = same_history;
+        tracing::info!(history = format_args!("{:016x}", start.history), "connected to the database");
+        self.session = Some(session);
+        if same_history {
+            return Ok(None);
+        }
+        self.backlog = None;
+        self.seen = Some(start.clone());
+        Ok(Some(Step::Start(start)))
+    }
+
+    /// Drops the session and waits, longer after each failure, with jitter so that many daemons do
+    /// not return at once.
+    async fn recover(&mut self, error: SessionError) {
+        if self.session.take().is_some() {
+            self.metrics.source_reconnects.inc();
+        }
+        let pause = RECONNECT_PAUSE_MIN.saturating_mul(1 << self.failures.min(16)).min(RECONNECT_PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        let pause = pause.mul_f64(rand::random_range(0.5..1.0));
+        tracing::warn!(error = %error.for_people(), ?pause, "the database cannot be tailed now; trying again");
+        self.status.set_trouble(error.for_people());
+        tokio::time::sleep(pause).await;
+    }
+}
+
+impl Source for PostgresSource {
+    async fn next(&mut self) -> Step {
+        loop {
+            match self.turn().await {
+                Ok(Some(step)) => return step,
+                Ok(None) => {}
+                Err(error) => self.recover(error).await,
+            }
+        }
+    }
+
+    fn status(&self) -> Arc<SourceStatus> {
+        self.status.clone()
+    }
+}

@@ -1,0 +1,237 @@
+//! The poll: one statement that takes the new snapshot and reads what it sees and the old did not.
+
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use futures_util::TryStreamExt;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_postgres::{Client, Row, RowStream, Statement};
+
+use super::PostgresOptions;
+use super::error::{SessionError, in_time};
+use crate::event::{Audience, Event, Operation};
+use crate::source::Batch;
+use crate::source::cursor::Cursor;
+use crate::source::snapshot::Snapshot;
+
+/// Columns of an event, in the order in which [`event_of`] reads them.
+macro_rules! event_columns {
+    () => {
+        "id, xid, channel, event_type, type_name, audience, tenant_id, user_id, payload::text, \
+         old_payload::text, changed_columns, metadata::text, created_at, truncated"
+    };
+}
+
+/// The poll with a condition; the first row carries the snapshot and the table's oid, and no event.
+macro_rules! poll_where {
+    ($condition:literal) => {
+        concat!(
+            "select pg_current_snapshot()::text as snapshot, null::bigint as id, null::xid8 as xid, null::text, \
+             null::text, null::text, null::text, null::text, null::text, null::text, null::text, null::text[], \
+             null::text, null::timestamptz, null::boolean, 'tidings.events'::regclass::oid \
+             union all (select null, ",
+            event_columns!(),
+            ", null from tidings.events where ",
+            $condition,
+            " limit $3)"
+        )
+    };
+}
+
+/// The poll of an unbroken connection. Parameters: xmax and running xids of the old snapshot, the
+/// most rows.
+pub const POLL: &str = poll_where!("xid >= $1 or xid = any($2)");
+
+/// The first poll after a reconnect: a crash may have given xids that the old snapshot counts as
+/// finished to new transactions, but never ids up to the highest that we have seen ($4).
+pub const POLL_AFTER_RECONNECT: &str = poll_where!("xid >= $1 or xid = any($2) or id > $4");
+
+/// A page of a backlog, in order. Parameters: as above, then the highest id seen, the snapshot that
+/// the batch leads to, and the ids between which (first exclusive) the page lies.
+pub const PAGE: &str = concat!(
+    "select null::text as snapshot, ",
+    event_columns!(),
+    " from tidings.events where id > $5 and id <= $6 and (xid >= $1 or xid = any($2) or id > $3) \
+     and pg_visible_in_snapshot(xid, $4::text::pg_snapshot) order by id"
+);
+
+/// What a poll found.
+#[derive(Debug)]
+pub(super) enum Polled {
+    /// Everything that became visible.
+    All(Batch),
+    /// More than one statement should carry, up to this snapshot.
+    TooMuch(Arc<Snapshot>),
+}
+
+/// The polling connection with its prepared statements.
+#[derive(Debug)]
+pub(super) struct Poller {
+    pub(super) client: Client,
+    poll: Statement,
+    poll_after_reconnect: Statement,
+    pub(super) page: Statement,
+    /// The table that is polled; it stays the same as long as the history does.
+    events_oid: u32,
+    /// Whether the next poll is the first since a connection was lost: the server may have crashed
+    /// in between and given xids below our snapshot to new transactions.
+    pub(super) after_reconnect: bool,
+}
+
+impl Poller {
+    pub(super) async fn new(client: Client, events_oid: u32) -> Result<Self, SessionError> {
+        let prepare =
+            async |text| in_time(async { client.prepare(text).await.map_err(SessionError::Query) }).await;
+        let (poll, poll_after_reconnect) = (prepare(POLL).await?, prepare(POLL_AFTER_RECONNECT).await?);
+        let page = prepare(PAGE).await?;
+        Ok(Self { client, poll, poll_after_reconnect, page, events_oid, after_reconnect: false })
+    }
+
+    /// Polls once.
+    pub(super) async fn poll(
+        &self,
+        seen: &Cursor,
+        options: &PostgresOptions,
+    ) -> Result<Polled, SessionError> {
+        let xmax = Xid(seen.seen.xmax());
+        let running = running(seen);
+        let rows_max = options.page_events as i64 + 1;
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&xmax, &running, &rows_max];
+        let statement = if self.after_reconnect {
+            parameters.push(&seen.top);
+            &self.poll_after_reconnect
+        } else {
+            &self.poll
+        };
+        in_time(async {
+            let mut rows = pin!(self.query(statement, &parameters).await?);
+            let first = rows.try_next().await.map_err(SessionError::Query)?.ok_or(SessionError::Replaced)?;
+            // The extension may be dropped and created again between two polls; the statement then
+            // quietly finds the new table.
+            if first.get::<_, u32>(15) != self.events_oid {
+                return Err(SessionError::Replaced);
+            }
+            let snapshot: Arc<Snapshot> = Arc::new(first.get::<_, &str>(0).parse()?);
+            let mut page = Page::default();
+            while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
+                page.push(event_of(&row)?);
+                if page.events.len() > options.page_events || page.bytes > options.page_bytes {
+                    return Ok(Polled::TooMuch(snapshot));
+                }
+            }
+            let mut events = page.events;
+            // The order within a batch: a second writer of a row draws its id after the first commits.
+            events.sort_unstable_by_key(|event| event.id);
+            Ok(Polled::All(Batch { events, start: seen.clone(), snapshot, last: true }))
+        })
+        .await
+    }
+
+    /// Runs a statement and hands over its rows as they arrive.
+    pub(super) async fn query(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<RowStream, SessionError> {
+        self.client.query_raw(statement, parameters.iter().copied()).await.map_err(SessionError::Query)
+    }
+}
+
+/// The transactions that were in progress, as a parameter.
+pub(super) fn running(seen: &Cursor) -> Vec<Xid> {
+    seen.seen.in_progress().iter().copied().map(Xid).collect()
+}
+
+/// Events read so far, and the bytes of their payloads.
+#[derive(Debug, Default)]
+pub(super) struct Page {
+    pub(super) events: Vec<Event>,
+    pub(super) bytes: usize,
+}
+
+impl Page {
+    pub(super) fn push(&mut self, event: Event) {
+        self.bytes += event.payload.len() + event.old_payload.as_ref().map_or(0, |old| old.len());
+        self.events.push(event);
+    }
+}
+
+/// Reads an event from a row of [`POLL`] or [`PAGE`].
+pub(super) fn event_of(row: &Row) -> Result<Event, SessionError> {
+    let id = row.get(1);
+    let text = |index: usize| row.get::<_, Option<&str>>(index).map(Box::<str>::from);
+    let event_type: &str = row.get(4);
+    let type_name = text(5);
+    let audience =
+        Audience::parse(row.get(6)).ok_or(SessionError::UnknownValue { id, column: "audience" })?;
+    let operation = match &type_name {
+        None => None,
+        Some(_) => Some(
+            Operation::parse(event_type).ok_or(SessionError::UnknownValue { id, column: "event_type" })?,
+        ),
+    };
+    let changed: Option<Vec<&str>> = row.get(11);
+    Ok(Event {
+        id,
+        xid: row.get::<_, Xid>(2).0,
+        channel: row.get::<_, &str>(3).into(),
+        event_type: event_type.into(),
+        type_name,
+        operation,
+        audience,
+        tenant_id: text(7),
+        user_id: text(8),
+        payload: row.get::<_, &str>(9).into(),
+        old_payload: text(10),
+        changed_columns: changed.map(|names| names.into_iter().map(Into::into).collect()),
+        metadata: text(12),
+        created_at_us: row.get::<_, Timestamp>(13).0,
+        truncated: row.get(14),
+    })
+}
+
+/// An `xid8`: eight bytes, unsigned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Xid(pub(super) u64);
+
+impl<'a> FromSql<'a> for Xid {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        Ok(Self(u64::from_be_bytes(raw.try_into()?)))
+    }
+
+    fn accepts(sql_type: &Type) -> bool {
+        *sql_type == Type::XID8
+    }
+}
+
+impl ToSql for Xid {
+    fn to_sql(
+        &self,
+        _: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+        out.extend_from_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    fn accepts(sql_type: &Type) -> bool {
+        *sql_type == Type::XID8
+    }
+
+    to_sql_checked!();
+}
+
+/// A `timestamptz` as microseconds since 1970; on the wire they count from 2000.
+struct Timestamp(i64);
+
+impl<'a> FromSql<'a> for Timestamp {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
+        const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
+        Ok(Self(i64::from_be_bytes(raw.try_into()?).saturating_add(POSTGRES_EPOCH_US)))
+    }
+
+    fn accepts(sql_type: &Type) -> bool {
+        *sql_type == Type::TIMESTAMPTZ
+    }
+}

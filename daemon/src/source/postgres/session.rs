@@ -1,0 +1,73 @@
+//! A session with the database: one connection that polls, one that listens.
+
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::PostgresOptions;
+use super::connection::connect;
+use super::error::{SessionError, in_time};
+use super::listen::Listener;
+use super::poll::Poller;
+use crate::source::cursor::Cursor;
+use crate::source::snapshot::Snapshot;
+
+/// Settings of the polling connection.
+///
+/// Custom plans, because only the actual snapshot tells the planner how few rows are new; no
+/// sequential scan and no parallel workers, because a poll must cost the same on a large table; no
+/// JIT, because it costs more than the poll.
+pub const SESSION_SETTINGS: &str = "\
+    set plan_cache_mode = force_custom_plan; set enable_seqscan = off; \
+    set max_parallel_workers_per_gather = 0; set jit = off; set search_path = pg_catalog, pg_temp; \
+    set default_transaction_read_only = on; set statement_timeout = '30s'; \
+    set idle_in_transaction_session_timeout = '60s'";
+
+/// Where a new follower starts: everything visible now counts as seen.
+const START: &str = "\
+    select pg_is_in_recovery(), \
+           case when pg_is_in_recovery() then 0 else tidings.history_id() end, \
+           pg_current_snapshot()::text, \
+           coalesce((select max(id) from tidings.events), 0), \
+           'tidings.events'::regclass::oid";
+
+/// Both connections, ready.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) poller: Poller,
+    pub(super) listener: Listener,
+    task: JoinHandle<()>,
+}
+
+impl Session {
+    /// Connects, and reads where a new follower would start. LISTEN comes first: what is
+    /// published after the start was read wakes us.
+    pub(super) async fn open(options: &PostgresOptions) -> Result<(Self, Cursor), SessionError> {
+        let (listen_client, listen_connection) = connect(&options.database, "tidings listen").await?;
+        let listener = in_time(Listener::start(listen_client, listen_connection)).await?;
+        let (client, connection) = connect(&options.database, "tidings poll").await?;
+        let task = tokio::spawn(async move {
+            // The failure shows in the statement that was waiting.
+            let _ = connection.await;
+        });
+        let row = in_time(async {
+            client.batch_execute(SESSION_SETTINGS).await.map_err(SessionError::Query)?;
+            client.query_one(START, &[]).await.map_err(SessionError::Query)
+        })
+        .await?;
+        if row.get::<_, bool>(0) {
+            return Err(SessionError::InRecovery);
+        }
+        let seen: Snapshot = row.get::<_, &str>(2).parse()?;
+        let history = row.get::<_, i64>(1).cast_unsigned();
+        let start = Cursor { history, top: row.get(3), seen: Arc::new(seen), within: None };
+        let poller = Poller::new(client, row.get(4)).await?;
+        Ok((Self { poller, listener, task }, start))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,231 @@
+//! What all transports share: the service, who may come in, and how many.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::http::{HeaderMap, header};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
+use super::origin::Origins;
+use crate::access::authenticator::Authenticator;
+use crate::access::limits::{Place, Places};
+use crate::access::token;
+use crate::config::{ClientLimits, Config, Secret};
+use crate::error::ClientError;
+use crate::hub::audience::Identity;
+use crate::metrics::Metrics;
+use crate::service::Service;
+use crate::shutdown::Shutdown;
+
+/// How long a client is kept waiting while the service starts.
+const START_TIME: Duration = Duration::from_secs(3);
+
+/// The state behind every route. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    service: Service,
+    authenticator: Authenticator,
+    places: Places,
+    origins: Origins,
+    limits: ClientLimits,
+    metrics: Metrics,
+    shutdown: Shutdown,
+}
+
+impl Endpoint {
+    /// An endpoint for a service.
+    pub fn new(
+        service: Service,
+        authenticator: Authenticator,
+        config: &Config,
+        metrics: Metrics,
+        shutdown: Shutdown,
+    ) -> Self {
+        let shared = Shared {
+            service,
+            authenticator,
+            places: Places::new(config.limits.connections),
+            origins: Origins::new(config.allowed_origins.clone()),
+            limits: config.limits,
+            metrics,
+            shutdown,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The service.
+    pub fn service(&self) -> &Service {
+        &self.shared.service
+    }
+
+    /// The bounds of clients.
+    pub fn limits(&self) -> &ClientLimits {
+        &self.shared.limits
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// When and how to leave.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shared.shutdown
+    }
+
+    /// Which pages may use the endpoint.
+    pub fn origins(&self) -> &Origins {
+        &self.shared.origins
+    }
+
+    /// Who sent a request, by its `Authorization` header.
+    ///
+    /// # Errors
+    /// If a token is needed and missing, expired or invalid.
+    pub fn identify(&self, headers: &HeaderMap) -> Result<Arc<Identity>, ClientError> {
+        self.identify_token(header_token(headers)?.as_ref())
+    }
+
+    /// Who has this token.
+    ///
+    /// # Errors
+    /// If a token is needed and missing, expired or invalid.
+    pub fn identify_token(&self, token: Option<&Secret>) -> Result<Arc<Identity>, ClientError> {
+        self.shared.authenticator.identify(token)
+    }
+
+    /// Waits, not for long, until the service knows the database's schema. After a restart that takes
+    /// a moment, and for some clients a refusal is final.
+    ///
+    /// # Errors
+    /// If it takes longer.
+    pub async fn ready(&self) -> Result<(), ClientError> {
+        let ready = tokio::time::timeout(START_TIME, self.shared.service.ready());
+        ready.await.map_err(|_| ClientError::NotReady)
+    }
+
+    /// Counts an error that is about to be told to a client.
+    pub fn count_refusal(&self, error: &ClientError) {
+        self.shared.metrics.endpoint.refusals.get_or_create(&[("code", error.code())]).inc();
+    }
+
+    /// Lets a client stream in.
+    ///
+    /// # Errors
+    /// If the daemon is leaving or full.
+    pub fn admit(&self, transport: &'static str) -> Result<Admission, ClientError> {
+        if self.shared.shutdown.has_begun() {
+            return Err(ClientError::Draining);
+        }
+        let place = self.shared.places.take().ok_or(ClientError::Overloaded)?;
+        self.shared.metrics.connections.get_or_create(&[("transport", transport)]).inc();
+        Ok(Admission {
+            endpoint: self.clone(),
+            transport,
+            since: Instant::now(),
+            running: 0,
+            place: Some(place),
+            _hold: self.shared.shutdown.hold(),
+        })
+    }
+}
+
+/// The token of the `Authorization` header. Two headers are ambiguous, so they are no token.
+///
+/// # Errors
+/// If there is such a header but no bearer token in it.
+pub fn header_token(headers: &HeaderMap) -> Result<Option<Secret>, ClientError> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => {
+            let token = value.to_str().ok().and_then(token::from_authorization);
+            token.map(Some).ok_or(ClientError::TokenInvalid)
+        }
+        (Some(_), Some(_)) => Err(ClientError::TokenInvalid),
+    }
+}
+
+/// A client stream's stay. Dropping it ends the stay.
+#[derive(Debug)]
+pub struct Admission {
+    endpoint: Endpoint,
+    transport: &'static str,
+    since: Instant,
+    running: i64,
+    place: Option<Place>,
+    _hold: TaskTrackerToken,
+}
+
+impl Admission {
+    /// Logs who it is, once that is known. The log names the tenant and role, never the token.
+    pub fn identified(&self, identity: &Identity) {
+        tracing::info!(
+            transport = self.transport,
+            tenant = identity.tenant.as_deref(),
+            role = identity.role.as_deref(),
+            "connection opened"
+        );
+    }
+
+    /// Counts bytes handed to the socket.
+    pub fn wrote(&self, bytes: usize) {
+        let written = &self.endpoint.metrics().endpoint.written;
+        written.get_or_create(&[("transport", self.transport)]).inc_by(bytes as u64);
+    }
+
+    /// Counts a subscription that began.
+    pub fn subscribed(&mut self) {
+        self.running += 1;
+        self.gauge().inc();
+    }
+
+    /// Counts a subscription that ended.
+    pub fn ended(&mut self) {
+        self.running -= 1;
+        self.gauge().dec();
+    }
+
+    fn gauge(&self) -> impl std::ops::Deref<Target = prometheus_client::metrics::gauge::Gauge> {
+        self.endpoint.metrics().endpoint.subscriptions.get_or_create(&[("transport", self.transport)])
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        // Before the log line: who reads it may count on the place.
+        self.place = None;
+        self.gauge().dec_by(self.running);
+        let (metrics, label) = (self.endpoint.metrics(), [("transport", self.transport)]);
+        metrics.connections.get_or_create(&label).dec();
+        let stayed = self.since.elapsed();
+        metrics.endpoint.connection_duration.get_or_create(&label).observe(stayed.as_secs_f64());
+        tracing::info!(
+            transport = self.transport,
+            duration_s = (stayed.as_secs_f64() * 1000.0).round() / 1000.0,
+            "connection closed"
+        );
+    }
+}
+
+/// Ends when an identity's token has expired; never if it does not expire.
+///
+/// It looks at the clock every minute: a deadline on the monotonic clock alone would be late after
+/// the machine has slept or its clock was set.
+pub fn expired(identity: Arc<Identity>) -> BoxFuture<'static, ()> {
+    const LOOK_AGAIN: Duration = Duration::from_secs(60);
+    async move {
+        let Some(expires) = identity.expires else { return std::future::pending().await };
+        while let Ok(left) = expires.duration_since(SystemTime::now()) {
+            tokio::time::sleep(left.min(LOOK_AGAIN).max(Duration::from_millis(1))).await;
+        }
+    }
+    .boxed()
+}

@@ -1,0 +1,73 @@
+//! How clients reach the service: one address, several transports.
+//!
+//! A [`Transport`] says which requests are its own and answers them; the first of [`TRANSPORTS`] that
+//! admits a request gets it. To add a transport is to add a file and a line there.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use axum::http::request::Parts;
+use axum::middleware;
+use axum::response::Response;
+use axum::routing::any;
+use futures_util::future::BoxFuture;
+
+pub mod accept;
+
+pub mod origin;
+
+pub mod endpoint;
+
+pub mod refusal;
+
+pub mod parameters;
+
+pub mod frame;
+
+pub mod websocket;
+
+pub mod transport_ws;
+
+pub mod reservation;
+
+pub mod sse;
+
+pub mod http;
+
+pub mod listener;
+
+pub mod stall;
+
+#[cfg(test)]
+mod tests;
+
+pub use endpoint::Endpoint;
+
+/// One way to carry GraphQL over HTTP.
+pub trait Transport: Sync {
+    /// Whether a request with this head is for this transport.
+    fn admits(&self, head: &Parts) -> bool;
+
+    /// Answers such a request.
+    fn answer(&self, endpoint: Endpoint, request: Request<Body>) -> BoxFuture<'static, Response>;
+}
+
+/// In the order of dispatch; the last one admits everything.
+const TRANSPORTS: [&dyn Transport; 4] =
+    [&websocket::WebSockets, &reservation::Reservations, &sse::EventStreams, &http::Plain];
+
+/// The routes of the endpoint.
+pub fn router(endpoint: Endpoint) -> Router {
+    Router::new()
+        .route("/graphql", any(dispatch))
+        .route("/graphql/stream", any(dispatch))
+        .layer(middleware::from_fn_with_state(endpoint.clone(), origin::share))
+        .with_state(endpoint)
+}
+
+async fn dispatch(State(endpoint): State<Endpoint>, request: Request<Body>) -> Response {
+    let (head, body) = request.into_parts();
+    let transport = TRANSPORTS.iter().find(|transport| transport.admits(&head)).unwrap_or(&TRANSPORTS[3]);
+    transport.answer(endpoint, Request::from_parts(head, body)).await
+}

@@ -1,0 +1,118 @@
+//! The endpoint with a service behind it: events from a publisher to the bytes of a socket.
+
+use std::time::Duration;
+
+use prometheus_client::registry::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Endpoint, listener, router};
+use crate::access::authenticator::Authenticator;
+use crate::config::{AuthMode, Config};
+use crate::event::Event;
+use crate::hub::mailbox::MailboxLimits;
+use crate::metrics::Metrics;
+use crate::service::{Service, ServiceOptions};
+use crate::shutdown::Shutdown;
+use crate::source::catalog::Catalog;
+use crate::source::memory::{self, Publisher};
+
+struct Running {
+    publisher: Publisher,
+    address: std::net::SocketAddr,
+    metrics: Metrics,
+}
+
+async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
+    let mut config = Config { auth: Some(AuthMode::None), ..Config::default() };
+    config.limits.write_stall = write_stall;
+    let metrics = Metrics::register(&mut Registry::default());
+    let (publisher, source) = memory::source(Catalog::default(), 16);
+    let service =
+        Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
+    let shutdown = Shutdown::new(Duration::ZERO);
+    let authenticator = Authenticator::new(&config).unwrap();
+    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(listener::serve(socket, router(endpoint), config.limits, metrics.clone(), shutdown));
+    Running { publisher, address, metrics }
+}
+
+async fn subscribe(running: &Running) -> TcpStream {
+    let mut socket = TcpStream::connect(running.address).await.unwrap();
+    let request = "GET /graphql?query=subscription%7Bevents(channel:%22c%22)%7Bdata%7D%7D HTTP/1.1\r\n\
+                   host: x\r\naccept: text/event-stream\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut socket, "id: ").await;
+    socket
+}
+
+async fn read_until(socket: &mut TcpStream, text: &str) -> String {
+    let mut received = Vec::new();
+    let read = async {
+        let mut looked_at = 0;
+        while !String::from_utf8_lossy(&received[looked_at..]).contains(text) {
+            looked_at = received.len().saturating_sub(text.len());
+            assert_ne!(socket.read_buf(&mut received).await.unwrap(), 0, "the stream ended");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), read).await.unwrap();
+    String::from_utf8(received).unwrap()
+}
+
+fn event(payload: String) -> Event {
+    Event { channel: "c".into(), event_type: "t".into(), payload: payload.into(), ..Event::default() }
+}
+
+#[tokio::test]
+async fn s04_s20_each_event_is_a_next_with_its_cursor() {
+    let running = start(MailboxLimits::default(), Duration::from_secs(60)).await;
+    let mut socket = subscribe(&running).await;
+    for number in 1..=3 {
+        running.publisher.publish(event(number.to_string())).await.unwrap();
+    }
+    let text = read_until(&mut socket, "\"data\":3}").await;
+    let nexts: Vec<_> = text.split("\n\n").filter(|block| block.contains("event: next\n")).collect();
+    assert_eq!(nexts.len(), 3, "{text}");
+    for (block, number) in nexts.iter().zip(1..) {
+        let cursor = block.split("id: ").nth(1).unwrap().lines().next().unwrap();
+        let data = format!(
+            "data: {{\"data\":{{\"events\":{{\"data\":{number}}}}},\"extensions\":{{\"cursor\":\"{cursor}\"}}}}"
+        );
+        assert!(block.ends_with(&data), "{block}");
+    }
+}
+
+/// Publishes large events until something has come of it.
+async fn flood(running: &Running, enough: impl Fn(&Metrics) -> bool) {
+    let payload = format!("\"{}\"", "x".repeat(100_000));
+    let flood = async {
+        while !enough(&running.metrics) {
+            running.publisher.publish(event(payload.clone())).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), flood).await.unwrap();
+}
+
+const SMALL: MailboxLimits = MailboxLimits { messages: 8, bytes: 1 << 20 };
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_given_up() {
+    let running = start(SMALL, Duration::from_secs(1)).await;
+    let _stuck = subscribe(&running).await;
+    flood(&running, |metrics| metrics.connections.get_or_create(&[("transport", "sse")]).get() == 0).await;
+    let stalls = &running.metrics.endpoint.listener_limits;
+    assert_eq!(stalls.get_or_create(&[("limit", "write_stall")]).get(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_too_late_is_told_so_and_where_it_stood() {
+    let running = start(SMALL, Duration::from_secs(60)).await;
+    let mut slow = subscribe(&running).await;
+    flood(&running, |metrics| metrics.mailbox_overflows.get() > 0).await;
+    let text = read_until(&mut slow, "event: complete\ndata:\n\n").await;
+    let last = text.rsplit("event: next\n").next().unwrap();
+    assert!(last.contains("\"code\":\"SLOW_CONSUMER\"") && last.contains("\"cursor\":\""), "{last}");
+}

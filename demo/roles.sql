@@ -1,0 +1,10 @@
+-- Two roles, neither of them privileged: the daemon only tails, the application only uses its shop.
+-- Run as superuser with the psql variables daemon_password and app_password.
+
+select format('create role %I login', name)
+from (values ('tidings_daemon'), ('shop_app')) wanted (name)
+where not exists (select from pg_catalog.pg_roles where rolname = name)
+\gexec
+
+alter role tidings_daemon password :'daemon_password';
+alter role shop_app password :'app_password';

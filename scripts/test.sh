@@ -1,0 +1,69 @@
+#!/usr/bin/env bash
+# Everything that has to hold before a change is merged. Leaves no process behind.
+#
+#   scripts/test.sh [ARGUMENT...]    arguments go to the test runner of tests/, e.g. a name to filter by
+set -euo pipefail
+# shellcheck source=scripts/env.sh
+source "$(dirname "$0")/env.sh"
+
+cargo_pgrx_version=0.18.1
+# The extension's default feature, which is what cargo-pgrx builds; the SQL is the same for all.
+kept_sql_major=15
+
+"$root/scripts/deps.sh" test
+use_postgresql
+cd "$root"
+
+# One cluster per run, so that two runs of the same checkout do not meet.
+state=$(state_dir)
+cluster=$state/test-$$
+stop_everything() {
+    trap '' INT TERM HUP
+    if [[ -d $cluster ]]; then
+        scripts/cluster.sh stop "$cluster" || true
+        rm -rf "$cluster"
+    fi
+}
+trap stop_everything EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+install_cargo_pgrx() {
+    if [[ $(cargo pgrx --version 2>/dev/null) == "cargo-pgrx $cargo_pgrx_version" ]]; then return; fi
+    say "installing cargo-pgrx $cargo_pgrx_version, once: about 5 minutes on 2 cores"
+    cargo install cargo-pgrx --version "=$cargo_pgrx_version" --locked
+}
+
+# The SQL in the repository must be what pgrx generates from the code today.
+check_schema() {
+    if ((pg_major != kept_sql_major)); then
+        say "test: the kept SQL is checked on PostgreSQL $kept_sql_major only"
+        return
+    fi
+    say "test: the kept SQL is the generated SQL"
+    install_cargo_pgrx
+    pg_extension/schema.sh --check
+}
+
+install_clients() {
+    if [[ ! -r tests/clients/package-lock.json ]]; then return; fi
+    if [[ tests/clients/node_modules/.package-lock.json -nt tests/clients/package-lock.json ]]; then return; fi
+    say "test: installing the npm clients"
+    npm --prefix tests/clients ci --no-audit --no-fund --loglevel=error
+}
+
+scripts/lint.sh
+cargo build -p tidings-daemon
+scripts/install-extension.sh
+check_schema
+install_clients
+
+scripts/cluster.sh start "$cluster" 15500 --test
+port=$(<"$cluster/port")
+export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
+export TIDINGS_TEST_PGBIN=$pg_bin
+export TIDINGS_BIN=$target/debug/tidings
+
+cargo test --workspace --exclude tidings --exclude tidings-tests
+cargo test -p tidings-tests -- "$@"

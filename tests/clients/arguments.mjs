@@ -1,0 +1,50 @@
+// What every client script here takes:
+//
+//   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--count N]
+//
+// Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
+// published after it must arrive), then each result. After N results, or when the operation is
+// complete, the script exits with 0; after an error with 1 and the error on standard error.
+
+import { parseArgs } from 'node:util';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    token: { type: 'string' },
+    variables: { type: 'string' },
+    count: { type: 'string' },
+  },
+});
+
+export const [url, query] = positionals;
+export const token = values.token;
+export const request = {
+  query,
+  ...(values.variables ? { variables: JSON.parse(values.variables) } : {}),
+};
+export const count = values.count ? Number(values.count) : Infinity;
+
+let told = false;
+
+export function subscribed() {
+  if (!told) process.stdout.write('{"subscribed":true}\n');
+  told = true;
+}
+
+// Runs a subscription that hands its results to `next`, and ends the process with it.
+export async function print(results) {
+  let printed = 0;
+  try {
+    for await (const result of results) {
+      process.stdout.write(`${JSON.stringify(result)}\n`);
+      printed += 1;
+      if (printed >= count) break;
+    }
+    process.exit(0);
+  } catch (error) {
+    const { message, code, reason } = error ?? {};
+    process.stderr.write(`${JSON.stringify(Array.isArray(error) ? { errors: error } : { message, code, reason })}\n`);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,13 @@
+// The npm package graphql-sse in its distinct connections mode, with its default options.
+
+import { createClient } from 'graphql-sse';
+import { print, request, subscribed, token, url } from './arguments.mjs';
+
+const client = createClient({
+  url,
+  headers: token ? { authorization: `Bearer ${token}` } : undefined,
+  retryAttempts: 0,
+  on: { connected: subscribed },
+});
+
+await print(client.iterate(request));

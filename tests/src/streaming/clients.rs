@@ -1,0 +1,75 @@
+//! The reference clients from npm.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::database_with_orders;
+use crate::support::daemon::{Daemon, token};
+use crate::support::within;
+
+/// A client script that prints a line of JSON when its subscription is live and for each result.
+struct Script {
+    lines: Lines<BufReader<ChildStdout>>,
+    child: Child,
+}
+
+impl Script {
+    fn start(name: &str, url: &str, query: &str, token: &str, count: &str) -> Self {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
+        assert!(
+            directory.join("node_modules").exists(),
+            "the npm clients are not installed; run `make test`"
+        );
+        let mut child = Command::new("node")
+            .args([name, url, query, "--token", token, "--count", count])
+            .current_dir(directory)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("node runs");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { lines, child }
+    }
+
+    async fn line(&mut self) -> Value {
+        let line = within("a line of the client", self.lines.next_line()).await.unwrap();
+        serde_json::from_str(&line.expect("the client goes on")).unwrap()
+    }
+}
+
+async fn receives_typed_events(script: &str, scheme: &str) {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let url = format!("{scheme}://{}/graphql/stream", daemon.address);
+    let query = "subscription { orderChanged { operation record { id status total } } }";
+    let mut client = Script::start(script, &url, query, &token("ann", "acme"), "2");
+    assert_eq!(client.line().await["subscribed"], true);
+    let sql = database.connect().await;
+    sql.batch_execute(
+        "insert into orders values (1, 'globex', 'new', 1), (2, 'acme', 'new', 20.5);
+         update orders set status = 'paid'",
+    )
+    .await
+    .unwrap();
+    for (operation, status) in [("INSERT", "new"), ("UPDATE", "paid")] {
+        let change = client.line().await["data"]["orderChanged"].take();
+        let record = serde_json::json!({"id": 2, "status": status, "total": "20.5"});
+        assert_eq!(change, serde_json::json!({"operation": operation, "record": record}));
+    }
+    let status = within("the client's exit", client.child.wait()).await.unwrap();
+    assert!(status.success());
+}
+
+#[tokio::test]
+async fn graphql_sse_in_distinct_mode_receives_typed_events() {
+    receives_typed_events("graphql-sse.mjs", "http").await;
+}
+
+#[tokio::test]
+async fn graphql_ws_receives_typed_events() {
+    receives_typed_events("graphql-ws.mjs", "ws").await;
+}

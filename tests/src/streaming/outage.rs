@@ -1,0 +1,77 @@
+//! The database goes away, comes back, or comes back as another.
+
+use super::database_with_orders;
+use crate::support::cluster::Cluster;
+use crate::support::daemon::{Daemon, token};
+use crate::support::database::Database;
+use crate::support::sse::Sse;
+use crate::support::within;
+
+async fn readiness(daemon: &Daemon) -> (u16, String) {
+    let response = reqwest::get(format!("http://{}/readyz", daemon.address)).await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
+
+async fn wait_for_readiness(daemon: &Daemon, status: u16) -> String {
+    within("a change of readiness", async {
+        loop {
+            let (now, reason) = readiness(daemon).await;
+            if now == status {
+                return reason;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn readiness_is_red_while_the_database_is_down_and_says_why() {
+    let cluster = Cluster::start();
+    let url = cluster.url("postgres");
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("create extension tidings").await.unwrap();
+    let daemon = Daemon::start(&url).await;
+    let query = r#"subscription { events(channel: "c") { type } }"#;
+    let mut stream = Sse::open(&daemon, &token("ann", "acme"), query).await;
+    wait_for_readiness(&daemon, 200).await;
+    cluster.pg_ctl("stop");
+    let reason = wait_for_readiness(&daemon, 503).await;
+    assert!(reason.contains("PostgreSQL") || reason.contains("connection"), "{reason}");
+    let health = reqwest::get(format!("http://{}/healthz", daemon.address)).await.unwrap();
+    assert_eq!(health.status(), 200, "the process itself is well");
+    cluster.pg_ctl("start");
+    wait_for_readiness(&daemon, 200).await;
+
+    let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+    tokio::spawn(connection);
+    client.batch_execute("select publish_event('c', 'back', '{}')").await.unwrap();
+    assert_eq!(stream.next().await["data"]["events"]["type"], "back", "the subscription lived on");
+}
+
+#[tokio::test]
+async fn a_replaced_history_ends_every_subscription_in_so_many_words() {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let query = r#"subscription { events(channel: "c") { type } }"#;
+    let mut stream = Sse::open(&daemon, &token("ann", "acme"), query).await;
+    let client = database.connect().await;
+    client.run("drop extension tidings").await;
+    client.run("create extension tidings").await;
+    let ended = stream.next().await;
+    let error = &ended["errors"][0]["extensions"];
+    assert_eq!(error["code"], "CURSOR_HISTORY_CHANGED", "{ended}");
+    assert!(error["cursor"].is_string(), "{ended}");
+    assert_eq!(stream.next_event().await.map(|event| event.event).as_deref(), Some("complete"));
+}
+
+#[tokio::test]
+async fn a_database_without_the_extension_is_waited_for_with_advice() {
+    let database = Database::empty().await;
+    let daemon = Daemon::builder(&database.conninfo()).spawn().await;
+    let reason = wait_for_readiness(&daemon, 503).await;
+    assert!(!reason.is_empty());
+    daemon.wait_for_log("CREATE EXTENSION tidings").await;
+    database.connect().await.run("create extension tidings").await;
+    wait_for_readiness(&daemon, 200).await;
+}

@@ -1,0 +1,150 @@
+//! A running `tidings` process.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{EncodingKey, Header, encode};
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::Notify;
+
+use super::within;
+
+/// The secret that the daemons of this suite verify tokens with.
+pub const SECRET: &str = "the test suite's secret, long enough for HS256";
+
+/// A daemon, killed when dropped.
+pub struct Daemon {
+    child: Child,
+    /// Host and port.
+    pub address: String,
+    log: Arc<Log>,
+}
+
+/// Every line that the daemon wrote, and a signal for each.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Notify,
+}
+
+/// Starts daemons with settings of their own.
+pub struct Builder(BTreeMap<String, String>);
+
+impl Builder {
+    /// Sets an environment variable of the daemon.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub async fn start(self) -> Daemon {
+        let daemon = self.spawn().await;
+        daemon.wait_for_log("schema loaded").await;
+        daemon
+    }
+
+    /// Starts the daemon and waits until it listens.
+    pub async fn spawn(self) -> Daemon {
+        let binary =
+            std::env::var("TIDINGS_BIN").expect("TIDINGS_BIN names the daemon's binary; run `make test`");
+        let mut child = Command::new(binary)
+            .arg("serve")
+            .env_clear()
+            .envs(&self.0)
+            .current_dir(std::env::temp_dir())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the daemon starts");
+        let log = Arc::new(Log::default());
+        tokio::spawn(collect(child.stdout.take().unwrap(), log.clone()));
+        tokio::spawn(collect(child.stderr.take().unwrap(), log.clone()));
+        let mut daemon = Daemon { child, address: String::new(), log };
+        let line = daemon.wait_for_log("listening").await;
+        let address = line.split_whitespace().find_map(|word| {
+            let start = word.find("127.0.0.1:")?;
+            Some(word[start..].trim_matches(|c: char| !c.is_ascii_digit()).to_owned())
+        });
+        daemon.address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        daemon
+    }
+}
+
+impl Daemon {
+    /// A daemon on a database, with JWT authentication and `admin` as admin role.
+    pub fn builder(database_url: &str) -> Builder {
+        Builder(BTreeMap::new())
+            .env("TIDINGS_DATABASE_URL", database_url)
+            .env("TIDINGS_LISTEN", "127.0.0.1:0")
+            .env("TIDINGS_AUTH", "jwt")
+            .env("TIDINGS_JWT_SECRET", SECRET)
+            .env("TIDINGS_ADMIN_ROLES", "admin")
+    }
+
+    /// The usual daemon, ready.
+    pub async fn start(database_url: &str) -> Self {
+        Self::builder(database_url).start().await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the daemon runs")
+    }
+
+    /// Waits for a log line with this text, past lines included.
+    pub async fn wait_for_log(&self, text: &str) -> String {
+        within(&format!("a log line with {text:?}"), async {
+            loop {
+                let grown = self.log.grown.notified();
+                tokio::pin!(grown);
+                grown.as_mut().enable();
+                if let Some(line) = self.log.lines.lock().iter().find(|line| line.contains(text)) {
+                    return line.clone();
+                }
+                grown.await;
+            }
+        })
+        .await
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        self.log.lines.lock().join("\n")
+    }
+
+    /// Sends SIGTERM and waits for the exit.
+    pub async fn terminate(&mut self) -> std::process::ExitStatus {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(sent.success());
+        within("the daemon's exit", self.child.wait()).await.unwrap()
+    }
+}
+
+async fn collect(output: impl AsyncRead + Unpin, log: Arc<Log>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.lines.lock().push(line);
+        log.grown.notify_waiters();
+    }
+}
+
+/// A token for a user of a tenant, good for ten minutes.
+pub fn token(user: &str, tenant: &str) -> String {
+    token_of(json!({"sub": user, "tenant_id": tenant}), Duration::from_secs(600))
+}
+
+/// A token with these claims besides `exp`.
+pub fn token_of(mut claims: Value, good_for: Duration) -> String {
+    let expires = SystemTime::now().duration_since(UNIX_EPOCH).unwrap() + good_for;
+    claims["exp"] = expires.as_secs().into();
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}

@@ -1,0 +1,102 @@
+//! A subscriber over Server-Sent Events, distinct connections mode.
+
+use std::collections::VecDeque;
+
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::within;
+
+/// One open stream.
+pub struct Sse {
+    chunks: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
+    rest: String,
+    events: VecDeque<SseEvent>,
+}
+
+/// One event of the stream, its fields as they came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SseEvent {
+    /// `event:`; empty if there was none.
+    pub event: String,
+    /// `data:`
+    pub data: String,
+    /// `id:`
+    pub id: Option<String>,
+}
+
+impl Sse {
+    /// Subscribes, and returns once the stream's first bytes have come: the subscription is live.
+    pub async fn open(daemon: &Daemon, token: &str, query: &str) -> Self {
+        Self::open_with(daemon, token, query, Value::Null).await
+    }
+
+    /// The same with variables.
+    pub async fn open_with(daemon: &Daemon, token: &str, query: &str, variables: Value) -> Self {
+        let request = reqwest::Client::builder()
+            .no_proxy()
+            .build()
+            .unwrap()
+            .post(format!("http://{}/graphql", daemon.address))
+            .bearer_auth(token)
+            .header("accept", "text/event-stream")
+            .header("content-type", "application/json")
+            .body(json!({"query": query, "variables": variables}).to_string());
+        let response = within("the stream's head", request.send()).await.unwrap();
+        assert_eq!(response.status(), 200, "{:?}", response.text().await);
+        let mut sse =
+            Self { chunks: response.bytes_stream().boxed(), rest: String::new(), events: VecDeque::new() };
+        within("the stream's first bytes", sse.read_chunk()).await;
+        sse
+    }
+
+    /// The data of the next `next` event.
+    pub async fn next(&mut self) -> Value {
+        let event = self.next_event().await.expect("the stream goes on");
+        assert_eq!(event.event, "next", "{event:?}");
+        serde_json::from_str(&event.data).unwrap()
+    }
+
+    /// The next event with a name; `None` at the end of the stream.
+    pub async fn next_event(&mut self) -> Option<SseEvent> {
+        within("an event on the stream", async {
+            loop {
+                match self.events.pop_front() {
+                    Some(event) if !event.event.is_empty() => return Some(event),
+                    Some(_) => {}
+                    None if self.read_chunk().await => {}
+                    None => return None,
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads what has come; false at the end.
+    async fn read_chunk(&mut self) -> bool {
+        let Some(Ok(chunk)) = self.chunks.next().await else { return false };
+        self.rest.push_str(std::str::from_utf8(&chunk).unwrap());
+        while let Some(end) = self.rest.find("\n\n") {
+            let block: String = self.rest.drain(..end + 2).collect();
+            self.events.push_back(parse(&block));
+        }
+        true
+    }
+}
+
+fn parse(block: &str) -> SseEvent {
+    let mut event = SseEvent { event: String::new(), data: String::new(), id: None };
+    for line in block.lines() {
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => event.event = value.into(),
+            "data" => event.data.push_str(value),
+            "id" => event.id = Some(value.into()),
+            _ => {}
+        }
+    }
+    event
+}
