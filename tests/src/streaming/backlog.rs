@@ -34,8 +34,9 @@ async fn a_backlog_comes_in_pages_each_event_once_and_in_order() {
     let mut ids = Vec::new();
     let mut pages = 0;
     let mut seen = start;
-    while ids.len() < 10_000 {
-        if let Step::Batch(batch) = within("a page", source.next()).await {
+    within("the pages", async {
+        while ids.len() < 10_000 {
+            let Step::Batch(batch) = source.next().await else { continue };
             pages += 1;
             assert!(batch.events.len() <= 701, "{}", batch.events.len());
             for (index, event) in batch.events.iter().enumerate() {
@@ -47,17 +48,21 @@ async fn a_backlog_comes_in_pages_each_event_once_and_in_order() {
             }
             seen = batch.end();
         }
-    }
+    })
+    .await;
     assert!(pages > 14, "{pages}");
     assert!(ids.is_sorted() && ids.windows(2).all(|pair| pair[0] != pair[1]));
 
     open.batch_execute("commit").await.unwrap();
-    let late = loop {
-        match within("the late events", source.next()).await {
-            Step::Batch(batch) if !batch.events.is_empty() => break batch.events,
-            _ => {}
+    let late = within("the late events", async {
+        loop {
+            match source.next().await {
+                Step::Batch(batch) if !batch.events.is_empty() => break batch.events,
+                _ => {}
+            }
         }
-    };
+    })
+    .await;
     assert_eq!(late.iter().filter(|event| &*event.event_type == "late").count(), 5);
     assert!(late.iter().all(|event| event.id < ids[0]), "ids drawn first, committed last");
 }

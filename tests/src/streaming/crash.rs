@@ -40,14 +40,16 @@ async fn committed_events_with_reused_xids_are_not_lost() {
     }
     // The source takes a snapshot that counts all of these as finished.
     let taken = text(&client, "select pg_snapshot_xmax(pg_current_snapshot())::text").await;
-    let seen = loop {
-        if let Step::Batch(batch) = within("a poll", source.next()).await {
-            let seen = batch.end();
-            if seen.seen.xmax() >= taken.parse().unwrap() {
-                break seen;
+    let seen = within("a poll after the rollbacks", async {
+        loop {
+            if let Step::Batch(batch) = source.next().await
+                && batch.end().seen.xmax() >= taken.parse().unwrap()
+            {
+                break batch.end();
             }
         }
-    };
+    })
+    .await;
 
     let backend = text(&client, "select pg_backend_pid()::text").await;
     signal("KILL", &backend);
@@ -77,13 +79,17 @@ async fn committed_events_with_reused_xids_are_not_lost() {
         .unwrap();
     assert!(seen.seen.sees(xid), "the crash must have given a seen xid away again, or this tests nothing");
 
-    let mut found = Vec::new();
-    while found.len() < 2 {
-        match within("the events after the crash", source.next()).await {
-            Step::Batch(batch) => found.extend(batch.events.into_iter().map(|event| event.payload)),
-            Step::Start(_) => panic!("the history is the same"),
-            Step::Catalog(_) => {}
+    let found = within("the events after the crash", async {
+        let mut found = Vec::new();
+        while found.len() < 2 {
+            match source.next().await {
+                Step::Batch(batch) => found.extend(batch.events.into_iter().map(|event| event.payload)),
+                Step::Start(_) => panic!("the history is the same"),
+                Step::Catalog(_) => {}
+            }
         }
-    }
+        found
+    })
+    .await;
     assert_eq!(found, ["1".into(), "2".into()]);
 }

@@ -11,6 +11,7 @@ use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, token};
 use crate::support::sse::Sse;
 use crate::support::websocket::Socket;
+use crate::support::within;
 
 /// Concurrent writers.
 const WRITERS: u64 = 24;
@@ -177,12 +178,15 @@ fn transaction(writer: u64, random: &mut StdRng) -> String {
 
 async fn wait_for_events(url: &str, count: i64) {
     let client = connect(url).await.unwrap();
-    loop {
-        let row = client.query_one("select count(*) from tidings.events", &[]).await.unwrap();
-        if row.get::<_, i64>(0) >= count {
-            return;
+    within("enough events", async {
+        loop {
+            let row = client.query_one("select count(*) from tidings.events", &[]).await.unwrap();
+            if row.get::<_, i64>(0) >= count {
+                return;
+            }
         }
-    }
+    })
+    .await;
 }
 
 async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
