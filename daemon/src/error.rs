@@ -60,6 +60,9 @@ pub enum ClientError {
     /// The database's history was replaced.
     #[error("The database was restored or replaced, so this subscription cannot go on; subscribe again.")]
     HistoryChanged,
+    /// Retention removed events that had not been delivered.
+    #[error("Events were removed before they could be delivered, so there is a gap; subscribe again.")]
+    Expired,
     /// The schema changed under the subscription.
     #[error("The schema has changed and this document is no longer valid.")]
     SchemaChanged,
@@ -86,6 +89,7 @@ impl ClientError {
             Self::TooManySubscriptions(_) => "TOO_MANY_SUBSCRIPTIONS",
             Self::SlowConsumer => "SLOW_CONSUMER",
             Self::HistoryChanged => "CURSOR_HISTORY_CHANGED",
+            Self::Expired => "CURSOR_EXPIRED",
             Self::SchemaChanged => "SCHEMA_CHANGED",
         }
     }
@@ -103,7 +107,7 @@ impl ClientError {
             Self::TooManySubscriptions(_) => 429,
             Self::SingleConnectionUnsupported => 501,
             Self::Overloaded | Self::NotReady | Self::Draining => 503,
-            Self::SlowConsumer | Self::HistoryChanged | Self::SchemaChanged => 500,
+            Self::SlowConsumer | Self::HistoryChanged | Self::Expired | Self::SchemaChanged => 500,
         }
     }
 
@@ -125,6 +129,7 @@ impl From<EndReason> for ClientError {
         match reason {
             EndReason::SlowConsumer => Self::SlowConsumer,
             EndReason::HistoryChanged => Self::HistoryChanged,
+            EndReason::Expired => Self::Expired,
             EndReason::SchemaChanged => Self::SchemaChanged,
         }
     }

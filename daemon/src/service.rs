@@ -56,7 +56,7 @@ use crate::hub::mailbox::{CursorText, EndReason, MailboxLimits};
 use crate::metrics::Metrics;
 use crate::source::catalog::Catalog;
 use crate::source::status::SourceStatus;
-use crate::source::{Batch, Source, Step};
+use crate::source::{Batch, Gap, Source, Step};
 
 mod connection;
 
@@ -133,8 +133,7 @@ impl Service {
         let status = source.status();
         let stop = CancellationToken::new();
         let (ready_sender, ready) = watch::channel(false);
-        let follower =
-            Follower { hub: hub.clone(), shared: shared.clone(), ready: ready_sender, started: false };
+        let follower = Follower { hub: hub.clone(), shared: shared.clone(), ready: ready_sender };
         tokio::spawn(stop.clone().run_until_cancelled_owned(follower.follow(source)));
         Self(Arc::new(Inner { hub, shared, status, ready, _stop: stop.drop_guard() }))
     }
@@ -234,18 +233,20 @@ struct Follower {
     hub: Arc<Hub>,
     shared: Arc<Shared>,
     ready: watch::Sender<bool>,
-    started: bool,
 }
 
 impl Follower {
-    async fn follow(mut self, mut source: impl Source) {
+    async fn follow(self, mut source: impl Source) {
         loop {
             match source.next().await {
                 Step::Batch(batch) => self.dispatch(&batch),
-                Step::Start(cursor) => {
-                    if std::mem::replace(&mut self.started, true) {
-                        self.hub.end_all(EndReason::HistoryChanged);
-                    }
+                Step::Start(cursor) => self.hub.start(&cursor),
+                Step::Gap(gap, cursor) => {
+                    // Everybody is told, with the cursor up to which nothing is missing.
+                    self.hub.end_all(match gap {
+                        Gap::HistoryChanged => EndReason::HistoryChanged,
+                        Gap::Expired => EndReason::Expired,
+                    });
                     self.hub.start(&cursor);
                 }
                 Step::Catalog(catalog) => self.load(&catalog),

@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
 use crate::source::catalog::Catalog;
 use crate::source::memory;
-use crate::source::postgres::{PostgresOptions, PostgresSource};
+use crate::source::postgres::{PostgresOptions, PostgresSource, maintain};
 
 /// Starts the service with the configured source.
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
@@ -18,7 +18,9 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
     };
     Ok(match config.source {
         SourceKind::Postgres => {
-            Service::start(PostgresSource::new(postgres(config)?, metrics.clone()), options)
+            let source = postgres(config)?;
+            tokio::spawn(maintain(source.database.clone()));
+            Service::start(PostgresSource::new(source, metrics.clone()), options)
         }
         SourceKind::Memory => {
             // Nobody publishes from here: it is for trying out the endpoint without a database.

@@ -44,6 +44,8 @@ pub enum EndReason {
     SlowConsumer,
     /// The source's history was replaced under us: `CURSOR_HISTORY_CHANGED`.
     HistoryChanged,
+    /// Retention removed events before the source fetched them: `CURSOR_EXPIRED`.
+    Expired,
     /// A schema change made the document invalid: `SCHEMA_CHANGED`.
     SchemaChanged,
 }

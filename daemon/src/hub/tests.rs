@@ -78,7 +78,7 @@ impl Fixture {
                     self.hub.dispatch(&batch);
                 }
                 Step::Start(cursor) => self.hub.start(&cursor),
-                Step::Catalog(_) => {}
+                Step::Catalog(_) | Step::Gap(..) => {}
             }
         }
     }

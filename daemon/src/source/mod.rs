@@ -37,9 +37,19 @@ pub enum Step {
     Batch(Batch),
     /// The attached tables, at the start and whenever they changed.
     Catalog(Catalog),
-    /// The stream starts here: at the start, and again if the history was replaced under us (a
-    /// restored dump, another timeline). Whoever followed another history has lost its thread.
+    /// The stream starts here.
     Start(Cursor),
+    /// Events were lost between what has been handed over and this cursor, where the stream goes on.
+    Gap(Gap, Cursor),
+}
+
+/// Why a source cannot hand over everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gap {
+    /// The history was replaced: a restored dump, another timeline, the extension created anew.
+    HistoryChanged,
+    /// Retention removed events before they were fetched.
+    Expired,
 }
 
 /// Events that became visible between two snapshots, ordered by id; a large one comes in pages.

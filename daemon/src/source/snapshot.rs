@@ -36,6 +36,13 @@ impl Snapshot {
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.xmax && self.in_progress.binary_search(&xid).is_err()
     }
+
+    /// Whether every transaction that the other snapshot sees is seen by this one.
+    pub fn covers(&self, other: &Self) -> bool {
+        let beyond = other.xmax.saturating_sub(self.xmax);
+        let running_beyond = other.in_progress.iter().filter(|xid| **xid >= self.xmax).count() as u64;
+        running_beyond == beyond && !self.in_progress.iter().any(|xid| other.sees(*xid))
+    }
 }
 
 /// A text that is no `pg_snapshot`.
@@ -97,5 +104,16 @@ mod tests {
         let snapshot: Snapshot = "10:20:10,14,15".parse().unwrap();
         assert!(snapshot.sees(9) && snapshot.sees(11) && snapshot.sees(19));
         assert!(!snapshot.sees(10) && !snapshot.sees(15) && !snapshot.sees(20));
+    }
+
+    #[test]
+    fn covers_what_sees_no_more() {
+        let snapshot: Snapshot = "10:20:10,14,15".parse().unwrap();
+        for other in ["10:20:10,14,15", "5:5:", "10:22:10,14,15,20,21", "10:18:10,12,14,15"] {
+            assert!(snapshot.covers(&other.parse().unwrap()), "{other}");
+        }
+        for other in ["14:20:14,15", "21:21:", "10:22:10,14,15,21", "16:16:"] {
+            assert!(!snapshot.covers(&other.parse().unwrap()), "{other}");
+        }
     }
 }

@@ -1,6 +1,10 @@
 //! The database goes away, comes back, or comes back as another.
 
 use super::database_with_orders;
+use tidings_daemon::metrics::Metrics;
+use tidings_daemon::source::postgres::{PostgresOptions, PostgresSource};
+use tidings_daemon::source::{Gap, Source, Step};
+
 use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, token};
 use crate::support::database::Database;
@@ -74,4 +78,37 @@ async fn a_database_without_the_extension_is_waited_for_with_advice() {
     daemon.wait_for_log("CREATE EXTENSION tidings").await;
     database.connect().await.run("create extension tidings").await;
     wait_for_readiness(&daemon, 200).await;
+}
+
+#[tokio::test]
+async fn a_source_that_retention_overtakes_reports_a_gap_and_goes_on() {
+    let database = Database::new().await;
+    let options = PostgresOptions::new(database.conninfo().parse().unwrap());
+    let mut source = PostgresSource::new(options, Metrics::default());
+    let Step::Start(_) = within("the start", source.next()).await else {
+        panic!("the first step is the start")
+    };
+
+    let client = database.connect().await;
+    client.run("select publish_event('c', 'lost', '1'); set tidings.retention = '1s'").await;
+    within("the slot's removal", async {
+        while client.line("select tidings.maintain() -> 'removed_slots'").await == "[]" {}
+    })
+    .await;
+    let mut types = Vec::new();
+    let mut gaps = Vec::new();
+    within("the event after the gap", async {
+        while types.is_empty() {
+            match source.next().await {
+                Step::Gap(gap, _) => {
+                    gaps.push(gap);
+                    client.run("select publish_event('c', 'later', '2')").await;
+                }
+                Step::Batch(batch) => types.extend(batch.events.into_iter().map(|event| event.event_type)),
+                Step::Start(_) | Step::Catalog(_) => {}
+            }
+        }
+    })
+    .await;
+    assert_eq!((gaps, types), (vec![Gap::Expired], vec!["later".into()]));
 }

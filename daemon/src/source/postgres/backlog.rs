@@ -67,6 +67,7 @@ impl Backlog {
             let parameters: [&(dyn ToSql + Sync); 6] =
                 [&xmax, &running, &self.before.top, &text, &self.upto, &upto];
             let mut rows = pin!(poller.query(&poller.page, &parameters).await?);
+            poller.head(&mut rows, &self.before).await?;
             let mut page = Page::default();
             while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
                 let event = event_of(&row)?;

@@ -31,6 +31,9 @@ pub(super) enum SessionError {
     /// The extension was dropped and created again.
     #[error("tidings.events is not the table that was followed; the extension was created anew")]
     Replaced,
+    /// Retention was faster than we were.
+    #[error("tidings.maintain() removed events that had not been fetched yet; raise tidings.retention")]
+    Expired,
     /// The server sent something that is no snapshot.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),

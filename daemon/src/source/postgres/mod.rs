@@ -18,6 +18,10 @@ pub mod session;
 
 mod catalog;
 
+mod maintain;
+
+pub use maintain::maintain;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,7 +32,7 @@ use session::Session;
 
 use super::cursor::Cursor;
 use super::status::SourceStatus;
-use super::{Batch, Source, Step};
+use super::{Batch, Gap, Source, Step};
 use crate::metrics::Metrics;
 
 /// First pause before connecting again; doubles with each failure.
@@ -74,6 +78,8 @@ pub struct PostgresSource {
     /// The rest of a batch too large for one statement. It outlives its session: its snapshots are
     /// fixed and its ids bounded.
     backlog: Option<Backlog>,
+    /// Whether retention has removed events that were not handed over.
+    expired: bool,
     /// Whether to poll without waiting for a wake-up.
     poll_now: bool,
     /// Failures to connect since the last success.
@@ -90,6 +96,7 @@ impl PostgresSource {
             seen: None,
             session: None,
             backlog: None,
+            expired: false,
             poll_now: false,
             failures: 0,
         }
@@ -140,24 +147,33 @@ impl PostgresSource {
 
     async fn connect(&mut self) -> Result<Option<Step>, SessionError> {
         let (mut session, start) = Session::open(&self.options).await?;
-        let same_history = self.seen.as_ref().is_some_and(|seen| seen.history == start.history);
+        let gap = match &self.seen {
+            Some(seen) if seen.history != start.history => Some(Gap::HistoryChanged),
+            _ => self.expired.then_some(Gap::Expired),
+        };
+        let go_on = self.seen.is_some() && gap.is_none();
+        self.expired = false;
         self.failures = 0;
         self.poll_now = true;
         session.listener.set_schema_changed();
-        session.poller.after_reconnect = same_history;
+        session.poller.after_reconnect = go_on;
         tracing::info!(history = format_args!("{:016x}", start.history), "connected to the database");
         self.session = Some(session);
-        if same_history {
+        if go_on {
             return Ok(None);
         }
         self.backlog = None;
         self.seen = Some(start.clone());
-        Ok(Some(Step::Start(start)))
+        Ok(Some(match gap {
+            Some(gap) => Step::Gap(gap, start),
+            None => Step::Start(start),
+        }))
     }
 
     /// Drops the session and waits, longer after each failure, with jitter so that many daemons do
     /// not return at once.
     async fn recover(&mut self, error: SessionError) {
+        self.expired |= matches!(error, SessionError::Expired);
         if self.session.take().is_some() {
             self.metrics.source_reconnects.inc();
         }

@@ -1,6 +1,6 @@
 //! The poll: one statement that takes the new snapshot and reads what it sees and the old did not.
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -23,36 +23,36 @@ macro_rules! event_columns {
     };
 }
 
-/// The poll with a condition; the first row carries the snapshot and the table's oid, and no event.
-macro_rules! poll_where {
+/// Events that meet a condition. The first row carries no event but the snapshot that the statement
+/// sees, the table's oid, and the floor up to which retention has removed events.
+macro_rules! events_where {
     ($condition:literal) => {
         concat!(
             "select pg_current_snapshot()::text as snapshot, null::bigint as id, null::xid8 as xid, null::text, \
              null::text, null::text, null::text, null::text, null::text, null::text, null::text, null::text[], \
-             null::text, null::timestamptz, null::boolean, 'tidings.events'::regclass::oid \
+             null::text, null::timestamptz, null::boolean, 'tidings.events'::regclass::oid, \
+             (select snapshot::text from tidings.retention_floor) \
              union all (select null, ",
             event_columns!(),
-            ", null from tidings.events where ",
+            ", null, null from tidings.events where ",
             $condition,
-            " limit $3)"
+            ")"
         )
     };
 }
 
 /// The poll of an unbroken connection. Parameters: xmax and running xids of the old snapshot, the
 /// most rows.
-pub const POLL: &str = poll_where!("xid >= $1 or xid = any($2)");
+pub const POLL: &str = events_where!("xid >= $1 or xid = any($2) limit $3");
 
 /// The first poll after a reconnect: a crash may have given xids that the old snapshot counts as
 /// finished to new transactions, but never ids up to the highest that we have seen ($4).
-pub const POLL_AFTER_RECONNECT: &str = poll_where!("xid >= $1 or xid = any($2) or id > $4");
+pub const POLL_AFTER_RECONNECT: &str = events_where!("xid >= $1 or xid = any($2) or id > $4 limit $3");
 
 /// A page of a backlog, in order. Parameters: as above, then the highest id seen, the snapshot that
 /// the batch leads to, and the ids between which (first exclusive) the page lies.
-pub const PAGE: &str = concat!(
-    "select null::text as snapshot, ",
-    event_columns!(),
-    " from tidings.events where id > $5 and id <= $6 and (xid >= $1 or xid = any($2) or id > $3) \
+pub const PAGE: &str = events_where!(
+    "id > $5 and id <= $6 and (xid >= $1 or xid = any($2) or id > $3) \
      and pg_visible_in_snapshot(xid, $4::text::pg_snapshot) order by id"
 );
 
@@ -106,13 +106,7 @@ impl Poller {
         };
         in_time(async {
             let mut rows = pin!(self.query(statement, &parameters).await?);
-            let first = rows.try_next().await.map_err(SessionError::Query)?.ok_or(SessionError::Replaced)?;
-            // The extension may be dropped and created again between two polls; the statement then
-            // quietly finds the new table.
-            if first.get::<_, u32>(15) != self.events_oid {
-                return Err(SessionError::Replaced);
-            }
-            let snapshot: Arc<Snapshot> = Arc::new(first.get::<_, &str>(0).parse()?);
+            let snapshot = Arc::new(self.head(&mut rows, seen).await?);
             let mut page = Page::default();
             while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
                 page.push(event_of(&row)?);
@@ -126,6 +120,26 @@ impl Poller {
             Ok(Polled::All(Batch { events, start: seen.clone(), snapshot, last: true }))
         })
         .await
+    }
+
+    /// Reads the first row: the statement's snapshot, if nothing between it and what was seen is lost.
+    pub(super) async fn head(
+        &self,
+        rows: &mut Pin<&mut RowStream>,
+        seen: &Cursor,
+    ) -> Result<Snapshot, SessionError> {
+        let row = rows.try_next().await.map_err(SessionError::Query)?.ok_or(SessionError::Replaced)?;
+        // The extension may be dropped and created again between two polls; the statement then
+        // quietly finds the new table.
+        if row.get::<_, u32>(15) != self.events_oid {
+            return Err(SessionError::Replaced);
+        }
+        if let Some(floor) = row.get::<_, Option<&str>>(16)
+            && !seen.seen.covers(&floor.parse()?)
+        {
+            return Err(SessionError::Expired);
+        }
+        Ok(row.get::<_, &str>(0).parse()?)
     }
 
     /// Runs a statement and hands over its rows as they arrive.
