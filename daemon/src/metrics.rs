@@ -46,7 +46,7 @@ pub struct Metrics {
     pub mailbox_overflows: Counter,
     /// Times that the source lost its connection.
     pub source_reconnects: Counter,
-    /// Seconds that the hub took for a batch: routing, projection and mailboxes.
+    /// Seconds that the hub took for a part of a batch: routing, projection and mailboxes.
     pub dispatch: Histogram,
     /// Seconds from the publication of an event, by the database's clock, to its dispatch.
     pub event_age: Histogram,
@@ -100,7 +100,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "dispatch",
-            "Time to route, project and hand over a batch",
+            "Time to route, project and hand over a part of a batch",
             Unit::Seconds,
             metrics.dispatch.clone(),
         );

@@ -67,6 +67,9 @@ mod subscription;
 pub use connection::Connection;
 pub use subscription::Subscription;
 
+/// Events dispatched before the connections get a turn.
+const DISPATCH_EVENTS_MAX: usize = 64;
+
 /// How a service behaves.
 #[derive(Debug, Clone)]
 pub struct ServiceOptions {
@@ -239,7 +242,7 @@ impl Follower {
     async fn follow(self, mut source: impl Source) {
         loop {
             match source.next().await {
-                Step::Batch(batch) => self.dispatch(&batch),
+                Step::Batch(batch) => self.dispatch(&batch).await,
                 Step::Start(cursor) => self.hub.start(&cursor),
                 Step::Gap(gap, cursor) => {
                     // Everybody is told, with the cursor up to which nothing is missing.
@@ -251,16 +254,20 @@ impl Follower {
                 }
                 Step::Catalog(catalog) => self.load(&catalog),
             }
-            // A backlog must not keep this worker thread from the connections that read.
-            tokio::task::yield_now().await;
         }
     }
 
-    fn dispatch(&self, batch: &Batch) {
+    async fn dispatch(&self, batch: &Batch) {
         let metrics = &self.shared.options.metrics;
-        let began = Instant::now();
-        self.hub.dispatch(batch);
-        metrics.dispatch.observe(began.elapsed().as_secs_f64());
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let began = Instant::now();
+            next = self.hub.dispatch(batch, from, DISPATCH_EVENTS_MAX);
+            metrics.dispatch.observe(began.elapsed().as_secs_f64());
+            // The connections that share this worker thread must get to their mailboxes before a
+            // large batch has filled them.
+            tokio::task::yield_now().await;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         for event in &batch.events {
             let published = Duration::from_micros(u64::try_from(event.created_at_us).unwrap_or_default());

@@ -82,17 +82,24 @@ impl Hub {
         all.iter().for_each(|subscriber| self.end(subscriber, reason));
     }
 
-    /// Puts the results of a batch into the mailboxes of all who may see them.
+    /// Puts the results of at most `most` events of a batch, from the one at `next` on, into the
+    /// mailboxes of all who may see them. Returns where to go on, or nothing at the batch's end; a
+    /// caller that yields in between lets the connections empty their mailboxes.
     ///
     /// Call it from one task only: the order of the calls is the order of delivery.
-    pub fn dispatch(&self, batch: &Batch) {
-        let mut number = self.position().event;
-        for index in 0..batch.events.len() {
-            number += 1;
-            self.dispatch_event(batch, index, number);
+    pub fn dispatch(&self, batch: &Batch, next: usize, most: usize) -> Option<usize> {
+        let until = batch.events.len().min(next.saturating_add(most));
+        // The position moves at the end of a batch only.
+        let before = self.position().event;
+        for index in next..until {
+            self.dispatch_event(batch, index, before + index as u64 + 1);
+        }
+        if until < batch.events.len() {
+            return Some(until);
         }
         self.metrics.count_events(&batch.events);
-        *self.position.lock() = Position { event: number, cursor: batch.end().encode() };
+        *self.position.lock() = Position { event: before + until as u64, cursor: batch.end().encode() };
+        None
     }
 
     fn dispatch_event(&self, batch: &Batch, index: usize, number: u64) {

@@ -75,7 +75,10 @@ impl Fixture {
             match self.source.next().await {
                 Step::Batch(batch) => {
                     left -= batch.events.len();
-                    self.hub.dispatch(&batch);
+                    let mut next = Some(0);
+                    while let Some(from) = next {
+                        next = self.hub.dispatch(&batch, from, 3);
+                    }
                 }
                 Step::Start(cursor) => self.hub.start(&cursor),
                 Step::Catalog(_) | Step::Gap(..) => {}
