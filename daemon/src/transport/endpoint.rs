@@ -165,14 +165,9 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// Logs who it is, once that is known. The log names the tenant and role, never the token.
-    pub fn identified(&self, identity: &Identity) {
-        tracing::info!(
-            transport = self.transport,
-            tenant = identity.tenant.as_deref(),
-            role = identity.role.as_deref(),
-            "connection opened"
-        );
+    /// Logs that somebody was let in; neither token nor claims belong into a log.
+    pub fn opened(&self) {
+        tracing::info!(transport = self.transport, "connection opened");
     }
 
     /// Counts bytes handed to the socket.

@@ -82,7 +82,7 @@ async fn open(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Response,
     let request = parameters::read(endpoint, head, body).await?;
     let admission = endpoint.admit(LABEL)?;
     endpoint.ready().await?;
-    admission.identified(&identity);
+    admission.opened();
     if asks_to_resume(head) || parameters::asks_to_resume(&request) {
         endpoint.count_refusal(&ClientError::CursorUnsupported);
         return Ok(brief(&admission, |into| {

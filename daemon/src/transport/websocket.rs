@@ -263,7 +263,7 @@ impl Session {
             self.endpoint.count_refusal(&error);
             close(1013, &error.to_string())
         })?;
-        self.admission.identified(&identity);
+        self.admission.opened();
         // Taken before any subscription exists, so nothing after it can be missing.
         let cursor = self.endpoint.service().cursor();
         let connection = self.endpoint.service().connect(identity.clone());

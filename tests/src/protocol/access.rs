@@ -7,7 +7,9 @@ use tokio::process::Command;
 
 use super::raw::Raw;
 use super::{QUIET, alice, body, builder, code, daemon};
-use crate::support::daemon::{Daemon, token_of};
+use crate::support::daemon::{Daemon, SECRET, token, token_of};
+use crate::support::sse::Sse;
+use crate::support::websocket::Socket;
 use crate::support::within;
 
 async fn stream(daemon: &Daemon, authorization: &str) -> Raw {
@@ -57,4 +59,23 @@ async fn without_an_auth_setting_the_daemon_does_not_start() {
     let told = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success());
     assert!(told.contains("TIDINGS_JWT_SECRET") && told.contains("TIDINGS_AUTH=none"), "{told}");
+}
+
+#[tokio::test]
+async fn neither_tokens_nor_claims_are_logged() {
+    let daemon = builder().env("TIDINGS_LOG_FILTER", "debug").start().await;
+    let token = token("somebody-secret", "tenant-secret");
+    let mut socket = Socket::open(&daemon, &token).await;
+    socket.subscribe("1", QUIET).await;
+    drop(Sse::open(&daemon, &token, QUIET).await);
+    let forged = format!("{token}x");
+    let mut refused = Socket::connect(&daemon, "graphql-transport-ws").await;
+    refused.send(json!({"type": "connection_init", "payload": {"token": forged}})).await;
+    assert_eq!(refused.closed().await.0, 4403);
+    daemon.wait_for_log("connection closed").await;
+    let log = daemon.log();
+    let (_, signature) = token.rsplit_once('.').unwrap();
+    for secret in [signature, "somebody-secret", "tenant-secret", SECRET] {
+        assert!(!log.contains(secret), "{secret:?} is in the log:\n{log}");
+    }
 }
