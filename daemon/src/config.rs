@@ -118,7 +118,7 @@ pub struct ClientLimits {
     pub body_bytes: usize,
     /// Bytes of a request's head.
     pub header_bytes: usize,
-    /// Time for a request's head, its body, and a WebSocket's `connection_init`.
+    /// Time for a request's head, and for its body.
     pub request_time: Duration,
     /// Time for which a write may make no progress at all.
     pub write_stall: Duration,

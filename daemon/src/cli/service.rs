@@ -33,10 +33,7 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
 /// How to reach and tail the database.
 pub(super) fn postgres(config: &Config) -> Result<PostgresOptions, Failure> {
     let url = config.database_url.as_ref().ok_or("setting `database_url` is missing")?;
-    // The parser's own message may quote a part of the password.
-    let database = url.expose().parse().map_err(|_| {
-        "setting `database_url` is not a connection string: write postgres://user:password@host:port/database, \
-         with special characters of the password percent-encoded"
-    })?;
-    Ok(PostgresOptions { safety_poll: config.safety_poll, ..PostgresOptions::new(database) })
+    let options =
+        PostgresOptions::parse(url.expose()).map_err(|error| format!("setting `database_url` {error}"))?;
+    Ok(PostgresOptions { safety_poll: config.safety_poll, ..options })
 }

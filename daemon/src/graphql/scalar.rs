@@ -81,8 +81,7 @@ impl Scalar {
 
     /// The scalar of a PostgreSQL base type, by its `pg_type.typname`.
     ///
-    /// Types that this does not name become `String`, because PostgreSQL renders them as one in
-    /// JSON. Those with a cast to json (hstore, PostGIS) render as objects and become `JSON`.
+    /// Types that this does not name become `String`: capture writes them as PostgreSQL prints them.
     pub fn from_postgres(typname: &str) -> Self {
         match typname {
             "int2" | "int4" => Self::Int,
@@ -94,7 +93,7 @@ impl Scalar {
             "timestamptz" | "timestamp" => Self::Datetime,
             "date" => Self::Date,
             "time" | "timetz" => Self::Time,
-            "json" | "jsonb" | "hstore" | "geometry" | "geography" => Self::Json,
+            "json" | "jsonb" => Self::Json,
             _ => Self::String,
         }
     }

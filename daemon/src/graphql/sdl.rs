@@ -167,7 +167,6 @@ impl Draft {
     fn roots(&mut self, name: &str, table: &AttachedTable, fields: &[String]) {
         let (keys, arguments) = key_arguments(table, fields);
         let prefix = names::prefix(name);
-        let mut all: Vec<Operation> = Vec::new();
         for (operation, suffix, text) in [
             (Operation::Insert, "Inserted", "A row was inserted into"),
             (Operation::Update, "Updated", "A row was updated in"),
@@ -176,7 +175,6 @@ impl Draft {
             if !table.operations.contains(&operation) {
                 continue;
             }
-            all.push(operation);
             let mut operations = vec![operation];
             if operation == Operation::Delete {
                 operations.push(Operation::Truncate);
@@ -195,7 +193,9 @@ impl Draft {
                 },
             );
         }
-        all.push(Operation::Truncate);
+        // All of them, whatever is captured: a row that changes its tenant is recorded as a DELETE for
+        // the old audience and an INSERT for the new, also where only UPDATE is captured.
+        let all = vec![Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
         let description = format!("A row of {} changed, or the table was truncated.", table.table);
         self.root(
             &format!("{prefix}Changed"),

@@ -83,3 +83,18 @@ async fn a_row_that_changes_tenant_leaves_one_and_enters_the_other() {
         serde_json::json!({"operation": "INSERT", "record": {"tenant_id": "globex"}, "old": null})
     );
 }
+
+#[tokio::test]
+async fn a_change_of_tenant_reaches_both_where_only_updates_are_captured() {
+    let database = database_with_orders().await;
+    let client = database.connect().await;
+    client.run("select attach_trigger('orders', 'Order', tenant_column => 'tenant_id', operations => '{UPDATE}')").await;
+    client.run("insert into orders values (1, 'acme', 'new')").await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let query = "subscription { orderChanged { operation } }";
+    let mut acme = Sse::open(&daemon, &token("ann", "acme"), query).await;
+    let mut globex = Sse::open(&daemon, &token("bob", "globex"), query).await;
+    client.run("update orders set tenant_id = 'globex'").await;
+    assert_eq!(acme.next().await["data"]["orderChanged"]["operation"], "DELETE");
+    assert_eq!(globex.next().await["data"]["orderChanged"]["operation"], "INSERT");
+}

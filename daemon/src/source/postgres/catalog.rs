@@ -16,12 +16,14 @@ const TABLES: &str = "\
            a.operations, a.include_old \
     from tidings.attachments a join pg_class c on c.oid = a.target order by a.type_name collate \"C\"";
 
-/// The captured columns of every attached table. The primary key is captured whatever was asked.
+/// The captured columns of every attached table. The primary key is captured whatever was asked;
+/// virtual generated columns (PostgreSQL 18) are not stored, so they are not captured.
 const COLUMNS: &str = "\
     select t.attrelid, t.attname::text, col_description(t.attrelid, t.attnum), t.attnotnull, \
            coalesce(t.attnum = any(i.indkey), false), t.atttypid \
     from tidings.attachments a \
     join pg_attribute t on t.attrelid = a.target and t.attnum > 0 and not t.attisdropped \
+        and t.attgenerated <> 'v' \
     left join pg_index i on i.indrelid = a.target and i.indisprimary \
     where a.columns is null or t.attname = any(a.columns) or t.attnum = any(i.indkey) \
     order by t.attrelid, t.attnum";

@@ -4,6 +4,8 @@
 //! Instead each poll asks, in one statement, for the snapshot of now and for every event that this
 //! snapshot sees and the one before it did not. LISTEN only says when to look.
 
+mod options;
+
 mod error;
 
 mod connection;
@@ -21,6 +23,7 @@ mod catalog;
 mod maintain;
 
 pub use maintain::maintain;
+pub use options::{ConnectionStringError, PostgresOptions};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,31 +43,6 @@ const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause before connecting again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// How to reach the database and how to tail it.
-#[derive(Debug, Clone)]
-pub struct PostgresOptions {
-    /// Where the database is. Must be a direct connection: a transaction pooler breaks LISTEN.
-    pub database: tokio_postgres::Config,
-    /// Longest time between two polls when no wake-up arrives.
-    pub safety_poll: Duration,
-    /// Most events that one statement hands over.
-    pub page_events: usize,
-    /// Payload bytes after which a page ends, however few events it has.
-    pub page_bytes: usize,
-}
-
-impl PostgresOptions {
-    /// The defaults for a database.
-    pub fn new(database: tokio_postgres::Config) -> Self {
-        Self {
-            database,
-            safety_poll: Duration::from_secs(1),
-            page_events: 5_000,
-            page_bytes: 16 * 1024 * 1024,
-        }
-    }
-}
 
 /// Tails one PostgreSQL database; reconnects by itself and goes on from its own snapshot.
 #[derive(Debug)]
