@@ -553,12 +553,6 @@ begin
     entry.always := coalesce(entry.always, false);
     entry.attached_at := clock_timestamp();
 
-    if entry.tenant_column is null and entry.user_column is null then
-        raise warning using
-            message = format('every subscriber will see the changes of %s', entry.target),
-            hint = 'Name tenant_column or user_column unless all rows are meant for everybody.';
-    end if;
-
     delete from tidings.attachments a where a.target = entry.target;
     insert into tidings.attachments select entry.*;
     perform tidings.sync_columns(entry.target);
@@ -615,6 +609,12 @@ begin
             execute format('alter table %s enable always trigger %I', relation, trigger_name);
         end if;
     end loop;
+    -- Last, so that it is not said of what has failed.
+    if entry.tenant_column is null and entry.user_column is null then
+        raise warning using
+            message = format('every subscriber will see the changes of %s', entry.target),
+            hint = 'Name tenant_column or user_column unless all rows are meant for everybody.';
+    end if;
 end
 $$;
 
