@@ -114,9 +114,13 @@ impl Verifier {
         if token.expose().len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid("too long"));
         }
-        jsonwebtoken::decode::<Map<String, Value>>(token.expose(), &self.key, &self.validation)
-            .map(|token| token.claims)
-            .map_err(|error| refusal(error.kind()))
+        let token = jsonwebtoken::decode::<Map<String, Value>>(token.expose(), &self.key, &self.validation)
+            .map_err(|error| refusal(error.kind()))?;
+        // RFC 7515, section 4.1.11: what is critical and not understood refuses the token.
+        if token.header.crit.is_some() {
+            return Err(TokenError::Invalid("it has a critical header, and none is understood"));
+        }
+        Ok(token.claims)
     }
 }
 

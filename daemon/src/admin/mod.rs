@@ -39,7 +39,11 @@ pub fn router(admin: Admin) -> Router {
 }
 
 /// Whether this process should get new clients.
-async fn ready(State(admin): State<Admin>) -> Response {
+async fn ready(
+    State(admin): State<Admin>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+) -> Response {
     let reason = if admin.shutdown.has_begun() {
         Some("the process is shutting down".to_owned())
     } else {
@@ -47,7 +51,11 @@ async fn ready(State(admin): State<Admin>) -> Response {
     };
     match reason {
         None => "ready\n".into_response(),
-        Some(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
+        // The reason may name hosts and roles of the database.
+        Some(reason) => {
+            let told = if local(peer, &headers) { reason.as_str() } else { "not ready" };
+            (StatusCode::SERVICE_UNAVAILABLE, format!("{told}\n")).into_response()
+        }
     }
 }
 

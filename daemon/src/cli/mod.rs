@@ -52,7 +52,9 @@ fn command() -> Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommand(configured(Command::new("serve").about("Run the daemon")))
-        .subcommand(configured(Command::new("check").about("Check the configuration and say what to do")))
+        .subcommand(configured(
+            Command::new("check").about("Check the configuration and the database, and say what to do"),
+        ))
         .subcommand(token::arguments(configured(
             Command::new("token").about("Print a token for trying things out, signed with jwt.secret"),
         )))

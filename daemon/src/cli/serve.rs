@@ -15,8 +15,8 @@ use crate::transport::{self, Endpoint, listener};
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     logging::start(&config);
-    config.check()?;
     let authenticator = Authenticator::new(&config)?;
+    config.check()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(serve(config, authenticator))?;
     // What the drain cut off is not waited for.

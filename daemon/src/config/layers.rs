@@ -129,10 +129,13 @@ impl Config {
 
 /// The value for an error message: what was written, unless it may hold a password.
 fn shown(setting: &Setting, value: &Value) -> String {
+    if setting.secret || setting.key == "database_url" {
+        return match value {
+            Value::Text(text) => format!("a text of {} bytes", text.len()),
+            _ => "a value of this kind".into(),
+        };
+    }
     match value {
-        Value::Text(text) if setting.secret || setting.key == "database_url" => {
-            format!("a text of {} bytes", text.len())
-        }
         Value::Text(text) => format!("{text:?}"),
         Value::Integer(number) => number.to_string(),
         Value::Boolean(boolean) => boolean.to_string(),
@@ -247,7 +250,11 @@ mod tests {
         let config = from_env("TIDINGS_JWT_SECRET", &"hunter2".repeat(9)).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
         assert!(settings::by_key("jwt.secret").unwrap().flag().is_none());
-        assert!(!from_file("[jwt]\nsecret = \"hunter2").unwrap_err().contains("hunter2"));
+        for text in
+            ["[jwt]\nsecret = \"hunter2", "[jwt]\nsecret = [\"hunter2\"]", "database_url = [\"hunter2\"]"]
+        {
+            assert!(!from_file(text).unwrap_err().contains("hunter2"), "{text}");
+        }
     }
 
     #[test]

@@ -239,13 +239,14 @@ fn key_arguments(table: &AttachedTable, fields: &[String]) -> (Vec<KeyArgument>,
             // A list or a composite has no equality that routing could look up.
             ColumnType::Array(_) | ColumnType::Composite { .. } => continue,
         };
-        let scalar = Scalar::from_postgres(typname);
-        if matches!(scalar, Scalar::Json | Scalar::Float) {
+        if !scalar::is_comparable(typname) {
             continue;
         }
-        let spelling =
-            if scalar::spelling_is_unique(typname) { "" } else { ", spelled exactly as it is stored" };
-        let description = quoted(&format!("Only rows with this {}{spelling}. Null: all rows.", column.name));
+        let scalar = Scalar::from_postgres(typname);
+        let description = quoted(&format!(
+            "Only rows with this {}, as they are after the change (before it, for a deletion). Null: all rows.",
+            column.name
+        ));
         let _ = write!(arguments, "{description} {field}: {} ", scalar.name());
         keys.push(KeyArgument {
             argument: field.as_str().into(),

@@ -5,6 +5,8 @@
 
 pub mod audience;
 
+pub mod equality;
+
 pub mod project;
 
 pub mod mailbox;

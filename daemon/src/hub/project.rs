@@ -69,16 +69,3 @@ impl<'a> ParsedEvent<'a> {
         }
     }
 }
-
-/// The form in which a JSON scalar's text is compared: a string without its quotes and escapes, a
-/// number or boolean as it stands. `null`, arrays and objects have none: they equal nothing.
-///
-/// A string and a number of the same characters compare equal: a BigInt is a string in GraphQL and
-/// a number in the payload.
-pub fn normal_form(json: &str) -> Option<std::borrow::Cow<'_, str>> {
-    match json.as_bytes().first()? {
-        b'"' => serde_json::from_str::<std::borrow::Cow<'_, str>>(json).ok(),
-        b'[' | b'{' | b'n' => None,
-        _ => Some(json.into()),
-    }
-}

@@ -13,8 +13,9 @@ use dashmap::mapref::one::Ref;
 use indexmap::IndexMap;
 
 use super::audience::{ByAudience, Identity};
+use super::equality::normal_form;
 use super::mailbox::{Mailbox, SubscriptionId};
-use super::project::{Constraint, Interest, ParsedEvent, Projection, Topic, normal_form};
+use super::project::{Constraint, Interest, ParsedEvent, Projection, Topic};
 use crate::event::{Event, Operation};
 
 /// A live subscription as the hub knows it.

@@ -63,7 +63,7 @@ async fn without_an_auth_setting_the_daemon_does_not_start() {
 
 #[tokio::test]
 async fn neither_tokens_nor_claims_are_logged() {
-    let daemon = builder().env("TIDINGS_LOG_FILTER", "debug").start().await;
+    let daemon = builder().env("TIDINGS_LOG_FILTER", "trace").start().await;
     let token = token("somebody-secret", "tenant-secret");
     let mut socket = Socket::open(&daemon, &token).await;
     socket.subscribe("1", QUIET).await;

@@ -112,3 +112,27 @@ async fn a_source_that_retention_overtakes_reports_a_gap_and_goes_on() {
     .await;
     assert_eq!((gaps, types), (vec![Gap::Expired], vec!["later".into()]));
 }
+
+#[tokio::test]
+async fn check_says_what_is_wrong_with_the_database() {
+    let check = async |url: &str| {
+        let binary = std::env::var("TIDINGS_BIN").unwrap();
+        let mut command = tokio::process::Command::new(binary);
+        command.arg("check").env_clear().env("TIDINGS_AUTH", "none").env("TIDINGS_DATABASE_URL", url);
+        let output = within("the check", command.output()).await.unwrap();
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (output.status.success(), text)
+    };
+    let database = Database::empty().await;
+    let (ok, text) = check(&database.conninfo()).await;
+    assert!(!ok && text.contains("CREATE EXTENSION tidings"), "{text}");
+    let client = database.connect().await;
+    client.run("create extension tidings").await;
+    let role = database.role().await;
+    let (ok, text) = check(&format!("{} user={role}", database.conninfo())).await;
+    assert!(!ok && text.contains("tidings.grant_daemon"), "{text}");
+    client.run(&format!("select tidings.grant_daemon('{role}')")).await;
+    let (ok, text) = check(&format!("{} user={role}", database.conninfo())).await;
+    assert!(ok && text.contains("0 attached tables"), "{text}");
+    client.run(&format!("drop owned by {role}")).await;
+}

@@ -137,3 +137,20 @@ async fn events_published_without_a_notification_are_found_by_the_safety_poll() 
     client.batch_execute(&format!("commit prepared '{name}'")).await.unwrap();
     assert_eq!(stream.next().await["data"]["orderInserted"]["id"], 1);
 }
+
+#[tokio::test]
+async fn a_key_argument_matches_however_the_number_is_spelled() {
+    let database = database_with_orders().await;
+    let client = database.connect().await;
+    client.run("create table prices (amount numeric(10, 2) primary key); select attach_trigger('prices', 'Price')").await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let mut streams = Vec::new();
+    for spelling in ["5", "\"5.00\"", "\"50e-1\"", "5.0"] {
+        let query = format!("subscription {{ priceInserted(amount: {spelling}) {{ amount }} }}");
+        streams.push(Sse::open(&daemon, &token("ann", "acme"), &query).await);
+    }
+    client.run("insert into prices values (4), (5)").await;
+    for stream in &mut streams {
+        assert_eq!(stream.next().await["data"]["priceInserted"]["amount"], "5.00");
+    }
+}

@@ -79,7 +79,7 @@ async fn receive(mut connection: Connection, signals: Arc<Signals>) {
             }
             Ok(_) => {}
             Err(error) => {
-                tracing::warn!(%error, "the LISTEN connection failed");
+                tracing::warn!(error = %SessionError::Query(error).for_people(), "the LISTEN connection ended");
                 break;
             }
         }

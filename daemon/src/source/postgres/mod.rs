@@ -33,6 +33,7 @@ use error::SessionError;
 use poll::Polled;
 use session::Session;
 
+use super::catalog::Catalog;
 use super::cursor::Cursor;
 use super::status::SourceStatus;
 use super::{Batch, Gap, Source, Step};
@@ -43,6 +44,19 @@ const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause before connecting again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Connects as a follower would, and reads the attached tables. An error says what to do.
+///
+/// # Errors
+///
+/// If the database could not be followed now.
+pub async fn inspect(options: &PostgresOptions) -> Result<Catalog, String> {
+    let read = async {
+        let (session, _) = Session::open(options).await?;
+        catalog::load(&session.poller.client).await
+    };
+    read.await.map_err(|error: SessionError| error.for_people())
+}
 
 /// Tails one PostgreSQL database; reconnects by itself and goes on from its own snapshot.
 #[derive(Debug)]

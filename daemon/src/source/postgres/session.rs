@@ -23,10 +23,12 @@ pub const SESSION_SETTINGS: &str = "\
     set default_transaction_read_only = on; set statement_timeout = '30s'; \
     set idle_in_transaction_session_timeout = '60s'";
 
+/// A standby can neither be listened to nor tailed.
+const IN_RECOVERY: &str = "select pg_is_in_recovery()";
+
 /// Where a new follower starts: everything visible now counts as seen.
 const START: &str = "\
-    select pg_is_in_recovery(), \
-           case when pg_is_in_recovery() then 0 else tidings.history_id() end, \
+    select tidings.history_id(), \
            pg_current_snapshot()::text, \
            coalesce((select max(id) from tidings.events), 0), \
            'tidings.events'::regclass::oid";
@@ -43,25 +45,25 @@ impl Session {
     /// Connects, and reads where a new follower would start. LISTEN comes first: what is
     /// published after the start was read wakes us.
     pub(super) async fn open(options: &PostgresOptions) -> Result<(Self, Cursor), SessionError> {
-        let (listen_client, listen_connection) = connect(&options.database, "tidings listen").await?;
-        let listener = in_time(Listener::start(listen_client, listen_connection)).await?;
         let (client, connection) = connect(&options.database, "tidings poll").await?;
         let task = tokio::spawn(async move {
             // The failure shows in the statement that was waiting.
             let _ = connection.await;
         });
-        let row = in_time(async {
+        let in_recovery = in_time(async {
             client.batch_execute(SESSION_SETTINGS).await.map_err(SessionError::Query)?;
-            client.query_one(START, &[]).await.map_err(SessionError::Query)
-        })
-        .await?;
-        if row.get::<_, bool>(0) {
+            client.query_one(IN_RECOVERY, &[]).await.map_err(SessionError::Query)
+        });
+        if in_recovery.await?.get::<_, bool>(0) {
             return Err(SessionError::InRecovery);
         }
-        let seen: Snapshot = row.get::<_, &str>(2).parse()?;
-        let history = row.get::<_, i64>(1).cast_unsigned();
-        let start = Cursor { history, top: row.get(3), seen: Arc::new(seen), within: None };
-        let poller = Poller::new(client, row.get(4)).await?;
+        let (listen_client, listen_connection) = connect(&options.database, "tidings listen").await?;
+        let listener = in_time(Listener::start(listen_client, listen_connection)).await?;
+        let row = in_time(async { client.query_one(START, &[]).await.map_err(SessionError::Query) }).await?;
+        let seen: Snapshot = row.get::<_, &str>(1).parse()?;
+        let history = row.get::<_, i64>(0).cast_unsigned();
+        let start = Cursor { history, top: row.get(2), seen: Arc::new(seen), within: None };
+        let poller = Poller::new(client, row.get(3)).await?;
         Ok((Self { poller, listener, task }, start))
     }
 }
