@@ -236,6 +236,7 @@ mod tests {
             from_file("[mailbox]\nmessages = -1").unwrap_err(),
             "setting `mailbox.messages` from the file tidings.toml cannot be -1; allowed: 1 to 1000000"
         );
+        assert!(from_env("TIDINGS_JWT_USER_CLAIM", "a..b").unwrap_err().contains("dotted path"));
         assert!(from_env("TIDINGS_LISTEM", "x").unwrap_err().contains("did you mean `TIDINGS_LISTEN`?"));
         assert!(from_env("TIDINGS_JWKS_URL", "https://x").unwrap_err().contains("not supported"));
         assert!(from_file("listen = [").unwrap_err().contains("line 1"));

@@ -34,6 +34,12 @@ impl Value {
         }
     }
 
+    /// Names separated by dots, none of them empty.
+    fn claim_path(&self) -> Result<String, NotAllowed> {
+        let path = self.text()?;
+        if path.split('.').any(str::is_empty) { Err(NotAllowed) } else { Ok(path) }
+    }
+
     fn parse<T: FromStr>(&self) -> Result<T, NotAllowed> {
         self.text()?.trim().parse().map_err(|_| NotAllowed)
     }
@@ -227,19 +233,19 @@ pub const SETTINGS: &[Setting] = &[
         "jwt.user_claim",
         "Path of the user claim (default sub)",
         "a dotted path such as app.user_id",
-        put!(c.jwt.user_claim = v.text()),
+        put!(c.jwt.user_claim = v.claim_path()),
     ),
     setting(
         "jwt.tenant_claim",
         "Path of the tenant claim (default tenant_id)",
         "a dotted path such as app.tenant_id",
-        put!(c.jwt.tenant_claim = v.text()),
+        put!(c.jwt.tenant_claim = v.claim_path()),
     ),
     setting(
         "jwt.role_claim",
         "Path of the role claim (default role)",
         "a dotted path such as app.role",
-        put!(c.jwt.role_claim = v.text()),
+        put!(c.jwt.role_claim = v.claim_path()),
     ),
     setting(
         "admin_roles",
