@@ -13,7 +13,19 @@ create function tidings.qualify_condition(condition text, operation text, column
 language c stable strict
 as 'MODULE_PATHNAME', 'qualify_condition_wrapper';
 
--- The role outside of all security definer functions: the one whose rights count.
+-- The role outside of all security definer functions.
 create function tidings.outer_role() returns oid
 language c stable
 as 'MODULE_PATHNAME', 'outer_role_wrapper';
+
+-- The two things that a publisher may have done with the owner's rights. The library takes down who
+-- calls, refuses where PostgreSQL runs other people's code (index expressions in an ANALYZE, say), and
+-- then calls tidings.attach and tidings.detach as the owner. Nobody else may call those, or make a trigger of
+-- tidings.capture: it would forge another table's events.
+create function tidings.attach_for_caller(request tidings.attachments, caller_path text) returns void
+language c volatile
+as 'MODULE_PATHNAME', 'attach_for_caller_wrapper';
+
+create function tidings.detach_for_caller(target regclass) returns void
+language c volatile
+as 'MODULE_PATHNAME', 'detach_for_caller_wrapper';

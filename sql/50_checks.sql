@@ -182,9 +182,10 @@ as $$
         order by k.place);
 $$;
 
--- Whoever attaches or detaches must own the table. The outer role counts: in a security definer
--- function the current one would be that function's owner.
-create function tidings.require_owner(target regclass) returns void
+-- Whoever attaches or detaches must own the table, or belong to the role that does. Both count: the role
+-- that calls, so that a security definer function cannot act on the tables of whoever runs it, and the
+-- role outside of all such functions, so that one lends its owner's rights to nobody.
+create function tidings.require_owner(target regclass, caller oid) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -197,7 +198,7 @@ begin
             hint = 'Pass the name of a table, for example ''public.orders''.';
     end if;
     select c.relowner into owner from pg_class c where c.oid = target;
-    if found and not pg_has_role(tidings.outer_role(), owner, 'usage') then
+    if found and not (pg_has_role(caller, owner, 'usage') and pg_has_role(tidings.outer_role(), owner, 'usage')) then
         raise exception using errcode = 'insufficient_privilege',
             message = format('target %s belongs to %s, not to you', target, pg_get_userbyid(owner)),
             hint = 'Have its owner attach or detach it.';

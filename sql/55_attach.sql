@@ -1,8 +1,8 @@
 -- attach_trigger and detach_trigger.
 --
--- Three functions with three kinds of rights: the entry in the user's schema only hands over the
--- caller's search_path; tidings.attach runs as the caller with a pinned path and creates the row
--- triggers; tidings.register runs as the extension's owner, checks everything, and writes.
+-- The entries in the user's schema hand over the caller's search_path and name; the rest runs as the
+-- extension's owner with a pinned path. What users write is parsed then and never executed: a condition
+-- becomes part of a trigger, and is evaluated as whoever writes to the table.
 
 -- The configuration that the triggers carry.
 create function tidings.trigger_argument(entry tidings.attachments) returns text
@@ -74,8 +74,8 @@ end
 $$;
 
 -- Checks a request, completes it, and writes it down. Raises before anything is changed.
-create function tidings.register(request tidings.attachments) returns tidings.attachments
-language plpgsql security definer
+create function tidings.register(request tidings.attachments, caller oid) returns tidings.attachments
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -83,7 +83,7 @@ declare
     refusal record;
     keys name[];
 begin
-    perform tidings.require_owner(entry.target);
+    perform tidings.require_owner(entry.target, caller);
     select * into refusal from tidings.why_not_attachable(entry.target);
     if refusal.problem is not null then
         raise exception using errcode = 'wrong_object_type',
@@ -141,9 +141,9 @@ begin
 end
 $$;
 
--- Creates the row triggers as the caller: a condition is parsed with the caller's rights, and for
--- that one statement under the caller's search_path, which is why all of its names are qualified.
-create function tidings.attach(request tidings.attachments, caller_path text) returns void
+-- Creates the row triggers. For that one statement the caller's search_path is in force, under which
+-- the condition is parsed; all other names in it are qualified.
+create function tidings.attach(request tidings.attachments, caller_path text, caller oid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set tidings_internal.busy = 'on'
@@ -156,7 +156,7 @@ declare
     clause text;
     statement text;
 begin
-    entry := tidings.register(request);
+    entry := tidings.register(request, caller);
     select format('%I.%I', n.nspname, c.relname) into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target;
     foreach operation in array array['INSERT', 'UPDATE', 'DELETE'] loop
@@ -241,7 +241,7 @@ as $$
 begin
     -- No pinned search_path: this function is here to hand over the caller's. Every name below is
     -- qualified and every argument has the exact type of the column it goes to.
-    perform tidings.attach(
+    perform tidings.attach_for_caller(
         row(target, type_name, channel, tenant_column, user_column, operations, columns, when_changed,
             condition, include_old, always, null::pg_catalog.timestamptz)::tidings.attachments,
         pg_catalog.current_setting('search_path'));
@@ -252,8 +252,8 @@ comment on function @extschema@.attach_trigger(
     'Captures the changes of a table as events, and makes it a type of the GraphQL schema.';
 
 -- Removes whatever triggers of ours are there, registered or not.
-create function tidings.detach(target regclass) returns void
-language plpgsql security definer
+create function tidings.detach(target regclass, caller oid) returns void
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set tidings_internal.busy = 'on'
 as $$
@@ -262,7 +262,7 @@ declare
     removed boolean;
     found_trigger record;
 begin
-    perform tidings.require_owner(target);
+    perform tidings.require_owner(target, caller);
     select a.target into parent
     from tidings.attachments a
     where a.target in (select r.relid from pg_partition_ancestors(detach.target) r) and a.target <> detach.target
@@ -301,7 +301,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform tidings.detach(target);
+    perform tidings.detach_for_caller(target);
 end
 $$;
 comment on function @extschema@.detach_trigger(regclass) is

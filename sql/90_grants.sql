@@ -11,13 +11,8 @@ begin
         '@extschema@.publish_event(text, text, jsonb, text, text, jsonb), '
         '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean), '
         '@extschema@.detach_trigger(regclass), '
-        'tidings.attach(tidings.attachments, text), '
-        'tidings.register(tidings.attachments), '
-        'tidings.when_clause(tidings.attachments, text), '
-        'tidings.qualify_condition(text, text, text[]), '
-        'tidings.trigger_argument(tidings.attachments), '
-        'tidings.capture(), '
-        'tidings.detach(regclass) to %s', role);
+        'tidings.attach_for_caller(tidings.attachments, text), '
+        'tidings.detach_for_caller(regclass) to %s', role);
 end
 $$;
 comment on function tidings.grant_publisher(regrole) is

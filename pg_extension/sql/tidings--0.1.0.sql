@@ -206,10 +206,22 @@ create function tidings.qualify_condition(condition text, operation text, column
 language c stable strict
 as 'MODULE_PATHNAME', 'qualify_condition_wrapper';
 
--- The role outside of all security definer functions: the one whose rights count.
+-- The role outside of all security definer functions.
 create function tidings.outer_role() returns oid
 language c stable
 as 'MODULE_PATHNAME', 'outer_role_wrapper';
+
+-- The two things that a publisher may have done with the owner's rights. The library takes down who
+-- calls, refuses where PostgreSQL runs other people's code (index expressions in an ANALYZE, say), and
+-- then calls tidings.attach and tidings.detach as the owner. Nobody else may call those, or make a trigger of
+-- tidings.capture: it would forge another table's events.
+create function tidings.attach_for_caller(request tidings.attachments, caller_path text) returns void
+language c volatile
+as 'MODULE_PATHNAME', 'attach_for_caller_wrapper';
+
+create function tidings.detach_for_caller(target regclass) returns void
+language c volatile
+as 'MODULE_PATHNAME', 'detach_for_caller_wrapper';
 
 -- What attach_trigger checks before anything is changed. Every refusal names the argument and says
 -- what to do.
@@ -395,9 +407,10 @@ as $$
         order by k.place);
 $$;
 
--- Whoever attaches or detaches must own the table. The outer role counts: in a security definer
--- function the current one would be that function's owner.
-create function tidings.require_owner(target regclass) returns void
+-- Whoever attaches or detaches must own the table, or belong to the role that does. Both count: the role
+-- that calls, so that a security definer function cannot act on the tables of whoever runs it, and the
+-- role outside of all such functions, so that one lends its owner's rights to nobody.
+create function tidings.require_owner(target regclass, caller oid) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
@@ -410,7 +423,7 @@ begin
             hint = 'Pass the name of a table, for example ''public.orders''.';
     end if;
     select c.relowner into owner from pg_class c where c.oid = target;
-    if found and not pg_has_role(tidings.outer_role(), owner, 'usage') then
+    if found and not (pg_has_role(caller, owner, 'usage') and pg_has_role(tidings.outer_role(), owner, 'usage')) then
         raise exception using errcode = 'insufficient_privilege',
             message = format('target %s belongs to %s, not to you', target, pg_get_userbyid(owner)),
             hint = 'Have its owner attach or detach it.';
@@ -420,9 +433,9 @@ $$;
 
 -- attach_trigger and detach_trigger.
 --
--- Three functions with three kinds of rights: the entry in the user's schema only hands over the
--- caller's search_path; tidings.attach runs as the caller with a pinned path and creates the row
--- triggers; tidings.register runs as the extension's owner, checks everything, and writes.
+-- The entries in the user's schema hand over the caller's search_path and name; the rest runs as the
+-- extension's owner with a pinned path. What users write is parsed then and never executed: a condition
+-- becomes part of a trigger, and is evaluated as whoever writes to the table.
 
 -- The configuration that the triggers carry.
 create function tidings.trigger_argument(entry tidings.attachments) returns text
@@ -494,8 +507,8 @@ end
 $$;
 
 -- Checks a request, completes it, and writes it down. Raises before anything is changed.
-create function tidings.register(request tidings.attachments) returns tidings.attachments
-language plpgsql security definer
+create function tidings.register(request tidings.attachments, caller oid) returns tidings.attachments
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -503,7 +516,7 @@ declare
     refusal record;
     keys name[];
 begin
-    perform tidings.require_owner(entry.target);
+    perform tidings.require_owner(entry.target, caller);
     select * into refusal from tidings.why_not_attachable(entry.target);
     if refusal.problem is not null then
         raise exception using errcode = 'wrong_object_type',
@@ -561,9 +574,9 @@ begin
 end
 $$;
 
--- Creates the row triggers as the caller: a condition is parsed with the caller's rights, and for
--- that one statement under the caller's search_path, which is why all of its names are qualified.
-create function tidings.attach(request tidings.attachments, caller_path text) returns void
+-- Creates the row triggers. For that one statement the caller's search_path is in force, under which
+-- the condition is parsed; all other names in it are qualified.
+create function tidings.attach(request tidings.attachments, caller_path text, caller oid) returns void
 language plpgsql
 set search_path = pg_catalog, pg_temp
 set tidings_internal.busy = 'on'
@@ -576,7 +589,7 @@ declare
     clause text;
     statement text;
 begin
-    entry := tidings.register(request);
+    entry := tidings.register(request, caller);
     select format('%I.%I', n.nspname, c.relname) into relation
     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target;
     foreach operation in array array['INSERT', 'UPDATE', 'DELETE'] loop
@@ -661,7 +674,7 @@ as $$
 begin
     -- No pinned search_path: this function is here to hand over the caller's. Every name below is
     -- qualified and every argument has the exact type of the column it goes to.
-    perform tidings.attach(
+    perform tidings.attach_for_caller(
         row(target, type_name, channel, tenant_column, user_column, operations, columns, when_changed,
             condition, include_old, always, null::pg_catalog.timestamptz)::tidings.attachments,
         pg_catalog.current_setting('search_path'));
@@ -672,8 +685,8 @@ comment on function @extschema@.attach_trigger(
     'Captures the changes of a table as events, and makes it a type of the GraphQL schema.';
 
 -- Removes whatever triggers of ours are there, registered or not.
-create function tidings.detach(target regclass) returns void
-language plpgsql security definer
+create function tidings.detach(target regclass, caller oid) returns void
+language plpgsql
 set search_path = pg_catalog, pg_temp
 set tidings_internal.busy = 'on'
 as $$
@@ -682,7 +695,7 @@ declare
     removed boolean;
     found_trigger record;
 begin
-    perform tidings.require_owner(target);
+    perform tidings.require_owner(target, caller);
     select a.target into parent
     from tidings.attachments a
     where a.target in (select r.relid from pg_partition_ancestors(detach.target) r) and a.target <> detach.target
@@ -721,7 +734,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform tidings.detach(target);
+    perform tidings.detach_for_caller(target);
 end
 $$;
 comment on function @extschema@.detach_trigger(regclass) is
@@ -1309,13 +1322,8 @@ begin
         '@extschema@.publish_event(text, text, jsonb, text, text, jsonb), '
         '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean), '
         '@extschema@.detach_trigger(regclass), '
-        'tidings.attach(tidings.attachments, text), '
-        'tidings.register(tidings.attachments), '
-        'tidings.when_clause(tidings.attachments, text), '
-        'tidings.qualify_condition(text, text, text[]), '
-        'tidings.trigger_argument(tidings.attachments), '
-        'tidings.capture(), '
-        'tidings.detach(regclass) to %s', role);
+        'tidings.attach_for_caller(tidings.attachments, text), '
+        'tidings.detach_for_caller(regclass) to %s', role);
 end
 $$;
 comment on function tidings.grant_publisher(regrole) is

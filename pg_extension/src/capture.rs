@@ -31,11 +31,27 @@ pub(crate) unsafe extern "C-unwind" fn capture(fcinfo: pg_sys::FunctionCallInfo)
             error!("tidings.capture() can only be called as a trigger");
         }
         let data = &*(*fcinfo).context.cast::<pg_sys::TriggerData>();
+        require_our_kind_of_trigger(data.tg_event);
         if let Some(plan) = plan_for(data.tg_relation, &*data.tg_trigger) {
             capture_change(&plan, data);
         }
     }
     pg_sys::Datum::null()
+}
+
+/// A trigger made by hand may fire at other times, without the tuples that are read here.
+fn require_our_kind_of_trigger(event: pg_sys::TriggerEvent) {
+    let after = event & pg_sys::TRIGGER_EVENT_TIMINGMASK == pg_sys::TRIGGER_EVENT_AFTER;
+    let row = event & pg_sys::TRIGGER_EVENT_ROW != 0;
+    let truncate = event & pg_sys::TRIGGER_EVENT_OPMASK == pg_sys::TRIGGER_EVENT_TRUNCATE;
+    if !after || row == truncate {
+        crate::error::refuse(
+            PgSqlErrorCode::ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED,
+            "tidings.capture() is the function of an AFTER ROW trigger, or of an AFTER TRUNCATE trigger"
+                .to_owned(),
+            "Triggers that call it are made by attach_trigger; drop this one.",
+        );
+    }
 }
 
 /// # Safety

@@ -5,7 +5,7 @@
 //! event is still waiting in the queue. Each change knows which version (place in the table) it replaces
 //! and which it makes, so the late event is recognised by the version it makes, and is given the lower id.
 
-use crate::store;
+use crate::{store, transaction};
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -15,7 +15,7 @@ type Version = (pg_sys::Oid, u64);
 
 /// One or more changes of a row by nested statements, captured before the event of the version that the
 /// first of them replaces.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Early {
     /// In the order of the versions.
     ids: Vec<i64>,
@@ -36,7 +36,10 @@ const RECENT_MAX: usize = 64;
 /// with a WARNING.
 const EARLY_MAX: usize = 100_000;
 
-#[derive(Default)]
+/// `TopSubTransactionId` of PostgreSQL's access/xact.h: the transaction itself.
+const TOP_SUBTRANSACTION: pg_sys::SubTransactionId = 1;
+
+#[derive(Clone, Default)]
 struct Versions {
     recent: VecDeque<Version>,
     /// By the version that is replaced.
@@ -48,10 +51,57 @@ struct Versions {
 
 thread_local! {
     static VERSIONS: RefCell<Versions> = RefCell::default();
+    /// What was known before each open subtransaction took note of its first change, innermost last:
+    /// a rollback makes changes undone that were noted, and early ones that were dealt with early again.
+    static SAVED: RefCell<Vec<(pg_sys::SubTransactionId, Versions)>> = RefCell::default();
+}
+
+/// Takes down what is known, once for a subtransaction.
+fn save_for_rollback(versions: &Versions) {
+    let current = transaction::current_subtransaction();
+    if current == TOP_SUBTRANSACTION {
+        return;
+    }
+    SAVED.with_borrow_mut(|saved| {
+        if saved.last().is_none_or(|(subtransaction, _)| *subtransaction != current) {
+            saved.push((current, versions.clone()));
+        }
+    });
+}
+
+/// Called at the end of a subtransaction that becomes part of its parent.
+pub(crate) fn keep(ended: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
+    SAVED.with(|saved| {
+        let Ok(mut saved) = saved.try_borrow_mut() else { return };
+        let Some((_, before)) = saved.pop_if(|(subtransaction, _)| *subtransaction == ended) else { return };
+        let known = saved.last().is_some_and(|(subtransaction, _)| *subtransaction == parent);
+        // A parent that noted nothing before its child knew the same as the child at its start.
+        if !known && parent != TOP_SUBTRANSACTION {
+            saved.push((parent, before));
+        }
+    });
+}
+
+/// Called when a subtransaction is rolled back.
+pub(crate) fn roll_back(ended: pg_sys::SubTransactionId) {
+    SAVED.with(|saved| {
+        let Ok(mut saved) = saved.try_borrow_mut() else { return };
+        let Some((_, before)) = saved.pop_if(|(subtransaction, _)| *subtransaction == ended) else { return };
+        VERSIONS.with(|versions| {
+            if let Ok(mut versions) = versions.try_borrow_mut() {
+                *versions = before;
+            }
+        });
+    });
 }
 
 /// Called at the end of a transaction.
 pub(crate) fn forget() {
+    SAVED.with(|saved| {
+        if let Ok(mut saved) = saved.try_borrow_mut() {
+            saved.clear();
+        }
+    });
     VERSIONS.with(|versions| {
         if let Ok(mut versions) = versions.try_borrow_mut() {
             *versions = Versions::default();
@@ -74,6 +124,7 @@ pub(crate) unsafe fn captured(
     // SAFETY: as above.
     let nested = replaced.is_some() && unsafe { made_by_us(old) } && trigger_depth() > 1;
     let renumbered = VERSIONS.with_borrow_mut(|versions| {
+        save_for_rollback(versions);
         let following = made.map(|made| versions.take_chain(made)).unwrap_or_default();
         let (change, renumbered) = joined(Early { ids, made }, following);
         if let Some(replaced) = replaced.filter(|replaced| nested && versions.is_early(replaced)) {

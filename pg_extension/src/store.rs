@@ -1,5 +1,6 @@
 //! The one place that writes to `tidings.events` and wakes its readers.
 
+use crate::roles::RunAsOwner;
 use crate::{settings, sys, transaction};
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -149,39 +150,6 @@ fn session_metadata() -> Option<pg_sys::Datum> {
         );
     }
     None
-}
-
-/// Runs as the owner of the events, who alone may write there, until dropped.
-struct RunAsOwner {
-    user: pg_sys::Oid,
-    context: i32,
-}
-
-impl RunAsOwner {
-    fn of(table: pg_sys::Oid) -> Self {
-        let mut saved = Self { user: pg_sys::InvalidOid, context: 0 };
-        // SAFETY: the table is opened, read and closed again; its lock stays until the end of the
-        // transaction, as the insert needs it anyway. Only the saved identity is restored later.
-        unsafe {
-            let relation = pg_sys::table_open(table, pg_sys::RowExclusiveLock as i32);
-            let owner = (*(*relation).rd_rel).relowner;
-            pg_sys::table_close(relation, pg_sys::NoLock as i32);
-            pg_sys::GetUserIdAndSecContext(&mut saved.user, &mut saved.context);
-            pg_sys::SetUserIdAndSecContext(
-                owner,
-                saved.context | pg_sys::SECURITY_LOCAL_USERID_CHANGE as i32,
-            );
-        }
-        saved
-    }
-}
-
-impl Drop for RunAsOwner {
-    fn drop(&mut self) {
-        // SAFETY: restores what GetUserIdAndSecContext returned. After an error PostgreSQL restores
-        // it once more when the (sub)transaction aborts.
-        unsafe { pg_sys::SetUserIdAndSecContext(self.user, self.context) };
-    }
 }
 
 fn next_id(sequence: pg_sys::Oid) -> i64 {

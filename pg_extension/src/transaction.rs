@@ -48,7 +48,8 @@ pub(crate) fn first_metadata_warning() -> bool {
     STATE.with_borrow_mut(|state| !std::mem::replace(&mut state.warned_metadata, true))
 }
 
-fn current_subtransaction() -> pg_sys::SubTransactionId {
+/// The subtransaction that is open now.
+pub(crate) fn current_subtransaction() -> pg_sys::SubTransactionId {
     // SAFETY: reads a counter of the current transaction; we are always called inside one.
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
@@ -82,6 +83,11 @@ unsafe extern "C-unwind" fn subtransaction_ended(
     _arg: *mut c_void,
 ) {
     use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
+    match event {
+        SUBXACT_EVENT_COMMIT_SUB => crate::order::keep(ended, parent),
+        SUBXACT_EVENT_ABORT_SUB => crate::order::roll_back(ended),
+        _ => {}
+    }
     STATE.with(|state| {
         let Ok(mut state) = state.try_borrow_mut() else { return };
         match event {

@@ -145,3 +145,28 @@ async fn concurrent_writers_of_a_row_draw_ids_in_commit_order() {
     let expected: Vec<String> = (1..=200).map(|v| v.to_string()).collect();
     assert_eq!(seen, expected.join(" "));
 }
+
+#[tokio::test]
+async fn a_savepoint_that_is_rolled_back_within_nested_triggers() {
+    // Row 2 is rewritten twice before its own event is due; in between a block changes it and fails.
+    let seen = versions_after(
+        "insert into t (id) values (1), (2);
+         create function nest() returns trigger language plpgsql as $$ begin
+            if pg_trigger_depth() = 1 and new.id = 1 then update t set v = v + 10;
+            elsif pg_trigger_depth() = 2 then update t set v = v + 10;
+            elsif pg_trigger_depth() = 3 then
+                begin
+                    update t set v = v + 100 where id = new.id; raise exception 'undo';
+                exception when raise_exception then null; end;
+            end if; return null; end $$;
+         create trigger \"!a\" after update on t for each row execute function nest();
+         select attach_trigger('t')",
+        "update t set v = v + 1",
+    )
+    .await;
+    for row in seen {
+        let (_, versions) = row.split_once(':').unwrap();
+        let versions: Vec<i32> = versions.split(' ').map(|version| version[1..].parse().unwrap()).collect();
+        assert!(versions.is_sorted(), "{row}");
+    }
+}

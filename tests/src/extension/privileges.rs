@@ -220,3 +220,88 @@ async fn the_user_is_restored_after_an_error() {
     assert_eq!(session.line("select current_user").await, role);
     session.refused("select * from tidings.events").await;
 }
+
+/// A publisher with a table of its own, and another role's attached table.
+async fn publisher() -> (Database, Session, Session) {
+    let database = Database::new().await;
+    let admin = database.connect().await;
+    let role = database.role().await;
+    admin
+        .run(&format!(
+            "grant create on schema public to {role}; select tidings.grant_publisher('{role}');
+             create table public.acc (id int primary key, t text); grant select, insert on acc to {role};
+             select attach_trigger('acc', tenant_column => 't')"
+        ))
+        .await;
+    let session = database.connect_as(&role).await;
+    session.run("create table public.mine (id int primary key, t text)").await;
+    (database, admin, session)
+}
+
+#[tokio::test]
+async fn a_publisher_attaches_its_own_table_and_no_other() {
+    let (_database, admin, session) = publisher().await;
+    session
+        .run("select attach_trigger('mine', tenant_column => 't'); insert into mine values (1, 'a')")
+        .await;
+    session.run("select attach_trigger('mine', tenant_column => 't', condition => 'id > 1')").await;
+    session.run("select detach_trigger('mine')").await;
+    for attempt in [
+        "select attach_trigger('acc')",
+        "select detach_trigger('acc')",
+        "select tidings.attach_for_caller(row('public.acc', 'Acc', 'c', null, null, '{INSERT}', null, null, null,
+            true, false, null)::tidings.attachments, 'public')",
+        "select tidings.detach_for_caller('acc')",
+        "select tidings.attach(null, 'public', 10::oid)",
+        "select tidings.register(null, 10::oid)",
+        "select tidings.detach('acc', 10::oid)",
+    ] {
+        let refusal = session.refused(attempt).await;
+        assert_eq!(refusal.code, SqlState::INSUFFICIENT_PRIVILEGE, "{attempt}: {refusal:?}");
+    }
+    assert_eq!(admin.events().await, [r#"INSERT {"id":1,"t":"a"}"#]);
+}
+
+#[tokio::test]
+async fn a_publisher_cannot_make_capture_triggers_by_hand() {
+    let (_database, _admin, session) = publisher().await;
+    let forged = "create trigger forged after insert on mine for each row
+        execute function tidings.capture('{\"type_name\":\"Acc\",\"channel\":\"public.acc\"}')";
+    assert_eq!(session.refused(forged).await.code, SqlState::INSUFFICIENT_PRIVILEGE);
+}
+
+#[tokio::test]
+async fn a_trigger_made_by_hand_at_another_time_is_an_error_and_not_a_crash() {
+    let (_database, admin, _session) = publisher().await;
+    for timing in ["before insert", "after insert", "after update", "before truncate"] {
+        let argument = r#"{"type_name":"X","channel":"x"}"#;
+        let level = if timing == "before insert" { "row" } else { "statement" };
+        admin.run(&format!("create or replace trigger h {timing} on mine for each {level} execute function tidings.capture('{argument}')")).await;
+        let statement = match timing {
+            "after update" => "update mine set t = 'x'",
+            "before truncate" => "truncate mine",
+            _ => "insert into mine values (9, 'x')",
+        };
+        admin.refused(statement).await.assert_names("tidings.capture()");
+        admin.run("drop trigger h on mine").await;
+    }
+}
+
+#[tokio::test]
+async fn code_that_runs_while_a_table_is_maintained_cannot_detach_another() {
+    let (_database, admin, session) = publisher().await;
+    session
+        .run(
+            "create function sly(i int) returns int language plpgsql immutable as $$ begin
+                begin if i > 1 then perform public.detach_trigger('public.acc'); end if;
+                exception when others then null; end; return i; end $$;
+             create index on mine (sly(id)); insert into mine values (1, 'a'), (2, 'b');
+             create function definer() returns void language plpgsql security definer as $$ begin
+                perform public.detach_trigger('public.acc'); end $$",
+        )
+        .await;
+    admin.run("analyze mine; reindex table mine").await;
+    let refusal = admin.refused("select definer()").await;
+    assert_eq!(refusal.code, SqlState::INSUFFICIENT_PRIVILEGE, "{refusal:?}");
+    assert_eq!(admin.line("select count(*) from tidings.attachments").await, "1");
+}
