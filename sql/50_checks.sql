@@ -119,6 +119,11 @@ begin
     if names is null then
         return;
     end if;
+    if array_ndims(names) > 1 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('%s is an array of arrays', argument),
+            hint = format('Name columns one after the other: %s => ''{id,total}''.', argument);
+    end if;
     if cardinality(names) = 0 or array_position(names, null) is not null then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('%s must not be empty or contain null', argument),
@@ -147,6 +152,11 @@ as $$
 declare
     unknown text;
 begin
+    if array_ndims(operations) > 1 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = 'operations is an array of arrays',
+            hint = 'Name them one after the other: operations => ''{INSERT,UPDATE}''.';
+    end if;
     if coalesce(cardinality(operations), 0) = 0 or array_position(operations, null) is not null then
         raise exception using errcode = 'invalid_parameter_value',
             message = 'operations must not be empty or contain null',
@@ -165,6 +175,26 @@ begin
         where k.operation in (select upper(o) from unnest(operations) o)
             or (k.operation = 'TRUNCATE' and 'DELETE' in (select upper(o) from unnest(operations) o))
         order by k.place);
+end
+$$;
+
+-- Our triggers' names must be free: a trigger of somebody else would be replaced without a word.
+create function tidings.require_free_names(target regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    taken name;
+begin
+    select t.tgname into taken
+    from pg_trigger t
+    where t.tgrelid = target and t.tgname like '!tidings\_%' and t.tgfoid <> 'tidings.capture()'::regprocedure
+    limit 1;
+    if found then
+        raise exception using errcode = 'duplicate_object',
+            message = format('target %s has a trigger named "%s" that is not ours', target, taken),
+            hint = format('Rename it: alter trigger "%s" on %s rename to ...;', taken, target);
+    end if;
 end
 $$;
 

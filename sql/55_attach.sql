@@ -95,6 +95,7 @@ begin
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target);
     -- One at a time: names must be unique in ways that no index can express.
     lock table tidings.attachments in share row exclusive mode;
+    perform tidings.require_free_names(entry.target);
 
     if entry.type_name is null then
         select tidings.pascal_case(c.relname) into entry.type_name from pg_class c where c.oid = entry.target;

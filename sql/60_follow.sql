@@ -134,7 +134,12 @@ begin
         entry.columns := coalesce(tidings.current_names(target, entry.columns), '{}');
     end if;
     if entry.when_changed is not null then
-        entry.when_changed := coalesce(tidings.current_names(target, entry.when_changed), '{}');
+        entry.when_changed := tidings.current_names(target, entry.when_changed);
+        if entry.when_changed is null then
+            raise warning using
+                message = format('the last column of when_changed of %s is gone: from now on every UPDATE is an event', target),
+                hint = 'Attach the table again to watch other columns.';
+        end if;
     end if;
     perform tidings.sync_columns(target::regclass);
     if entry is distinct from before then

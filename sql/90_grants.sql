@@ -5,6 +5,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if role is null or not exists (select from pg_roles r where r.oid = role) then
+        raise exception using errcode = 'undefined_object',
+            message = 'role is null or does not exist',
+            hint = 'Name a role, for example select tidings.grant_publisher(''app'');';
+    end if;
     -- A regrole prints as a quoted name.
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant execute on function '
@@ -23,6 +28,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if role is null or not exists (select from pg_roles r where r.oid = role) then
+        raise exception using errcode = 'undefined_object',
+            message = 'role is null or does not exist',
+            hint = 'Name a role, for example select tidings.grant_daemon(''tidings_daemon'');';
+    end if;
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);

@@ -344,6 +344,11 @@ begin
     if names is null then
         return;
     end if;
+    if array_ndims(names) > 1 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('%s is an array of arrays', argument),
+            hint = format('Name columns one after the other: %s => ''{id,total}''.', argument);
+    end if;
     if cardinality(names) = 0 or array_position(names, null) is not null then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('%s must not be empty or contain null', argument),
@@ -372,6 +377,11 @@ as $$
 declare
     unknown text;
 begin
+    if array_ndims(operations) > 1 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = 'operations is an array of arrays',
+            hint = 'Name them one after the other: operations => ''{INSERT,UPDATE}''.';
+    end if;
     if coalesce(cardinality(operations), 0) = 0 or array_position(operations, null) is not null then
         raise exception using errcode = 'invalid_parameter_value',
             message = 'operations must not be empty or contain null',
@@ -390,6 +400,26 @@ begin
         where k.operation in (select upper(o) from unnest(operations) o)
             or (k.operation = 'TRUNCATE' and 'DELETE' in (select upper(o) from unnest(operations) o))
         order by k.place);
+end
+$$;
+
+-- Our triggers' names must be free: a trigger of somebody else would be replaced without a word.
+create function tidings.require_free_names(target regclass) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    taken name;
+begin
+    select t.tgname into taken
+    from pg_trigger t
+    where t.tgrelid = target and t.tgname like '!tidings\_%' and t.tgfoid <> 'tidings.capture()'::regprocedure
+    limit 1;
+    if found then
+        raise exception using errcode = 'duplicate_object',
+            message = format('target %s has a trigger named "%s" that is not ours', target, taken),
+            hint = format('Rename it: alter trigger "%s" on %s rename to ...;', taken, target);
+    end if;
 end
 $$;
 
@@ -528,6 +558,7 @@ begin
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target);
     -- One at a time: names must be unique in ways that no index can express.
     lock table tidings.attachments in share row exclusive mode;
+    perform tidings.require_free_names(entry.target);
 
     if entry.type_name is null then
         select tidings.pascal_case(c.relname) into entry.type_name from pg_class c where c.oid = entry.target;
@@ -876,7 +907,12 @@ begin
         entry.columns := coalesce(tidings.current_names(target, entry.columns), '{}');
     end if;
     if entry.when_changed is not null then
-        entry.when_changed := coalesce(tidings.current_names(target, entry.when_changed), '{}');
+        entry.when_changed := tidings.current_names(target, entry.when_changed);
+        if entry.when_changed is null then
+            raise warning using
+                message = format('the last column of when_changed of %s is gone: from now on every UPDATE is an event', target),
+                hint = 'Attach the table again to watch other columns.';
+        end if;
     end if;
     perform tidings.sync_columns(target::regclass);
     if entry is distinct from before then
@@ -1316,6 +1352,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if role is null or not exists (select from pg_roles r where r.oid = role) then
+        raise exception using errcode = 'undefined_object',
+            message = 'role is null or does not exist',
+            hint = 'Name a role, for example select tidings.grant_publisher(''app'');';
+    end if;
     -- A regrole prints as a quoted name.
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant execute on function '
@@ -1334,6 +1375,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    if role is null or not exists (select from pg_roles r where r.oid = role) then
+        raise exception using errcode = 'undefined_object',
+            message = 'role is null or does not exist',
+            hint = 'Name a role, for example select tidings.grant_daemon(''tidings_daemon'');';
+    end if;
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);

@@ -144,3 +144,38 @@ async fn a_column_called_new_must_be_told_from_the_record() {
         .await;
     assert_eq!(session.events().await, [r#"INSERT {"id":1,"new":"x"}"#]);
 }
+
+#[tokio::test]
+async fn clumsy_arguments_are_named() {
+    let database = Database::new().await;
+    let session = database.connect().await;
+    session.run("create table t (id int primary key, a int, b int)").await;
+    for (statement, name) in [
+        ("select tidings.grant_daemon(null)", "role"),
+        ("select tidings.grant_publisher(null)", "role"),
+        ("select tidings.grant_publisher(0)", "role"),
+        ("select attach_trigger('t', operations => '{{INSERT},{UPDATE}}')", "operations"),
+        ("select attach_trigger('t', columns => '{{a,b},{id,a}}')", "columns"),
+        ("select attach_trigger('t', when_changed => '{{a},{b}}')", "when_changed"),
+    ] {
+        session.refused(statement).await.assert_names(name);
+    }
+    let own = "create function own() returns trigger language plpgsql as $$ begin return null; end $$;
+        create trigger \"!tidings_insert\" after insert on t for each row execute function own()";
+    session.run(own).await;
+    session.refused("select attach_trigger('t')").await.assert_names("!tidings_insert");
+    assert_eq!(session.line("select count(*) from tidings.attachments").await, "0");
+}
+
+#[tokio::test]
+async fn without_any_watched_column_left_every_update_counts() {
+    let database = Database::new().await;
+    let mut session = database.connect().await;
+    session.run("create table t (id int primary key, a int, b int)").await;
+    session.run("select attach_trigger('t', when_changed => '{a}'); insert into t values (1, 1, 1)").await;
+    session.run("update t set b = 2; alter table t drop column a").await;
+    let notices = session.notices().await;
+    assert!(notices.iter().any(|notice| notice.contains("when_changed")), "{notices:?}");
+    session.run("update t set b = 3").await;
+    assert_eq!(session.events().await, [r#"INSERT {"id":1,"a":1,"b":1}"#, r#"UPDATE {"id":1,"b":3}"#]);
+}
