@@ -73,3 +73,21 @@ async fn graphql_sse_in_distinct_mode_receives_typed_events() {
 async fn graphql_ws_receives_typed_events() {
     receives_typed_events("graphql-ws.mjs", "ws").await;
 }
+
+#[tokio::test]
+async fn every_audit_of_graphql_http_is_ok() {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let url = format!("http://{}/graphql", daemon.address);
+    let mut audits = Script::start("graphql-http-audits.mjs", &url, "", &token("ann", "acme"), "0");
+    let mut failed = Vec::new();
+    let mut count = 0;
+    while let Some(line) = within("an audit", audits.lines.next_line()).await.unwrap() {
+        let audit: Value = serde_json::from_str(&line).unwrap();
+        count += 1;
+        if audit["status"] != "ok" {
+            failed.push(audit);
+        }
+    }
+    assert_eq!((count, failed), (61, Vec::new()));
+}
