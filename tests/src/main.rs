@@ -8,4 +8,6 @@ mod extension;
 
 mod protocol;
 
+mod schema;
+
 mod streaming;

@@ -380,6 +380,12 @@ pub const SETTINGS: &[Setting] = &[
         put!(c.schema.limits.list_items = v.count(1, 100_000)),
     ),
     setting(
+        "document.max_filter_tests",
+        "Comparisons in a filter",
+        "1 to 10000",
+        put!(c.schema.limits.filter_tests = v.count(1, 10_000)),
+    ),
+    setting(
         "document.cache_bytes",
         "Bytes that cached documents and plans may take, each",
         "1 MiB (1048576) to 16 GiB",

@@ -5,6 +5,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::event::Operation;
+use crate::graphql::filter::FilterType;
+use crate::graphql::filter::comparable::Comparable;
+use crate::graphql::labels::Labels;
 
 /// Meaning of every field that is not simply the payload member of its own name.
 #[derive(Debug, Default)]
@@ -13,6 +16,8 @@ pub(super) struct Bindings {
     fields: HashMap<Box<str>, HashMap<Box<str>, Source>>,
     /// Root fields of `Subscription`.
     roots: HashMap<Box<str>, Arc<Root>>,
+    /// Labels of the enum types.
+    labels: HashMap<Box<str>, Arc<Labels>>,
     /// Channels that attached tables feed: `events` refuses them.
     pub(super) row_channels: std::collections::HashSet<Box<str>>,
 }
@@ -100,6 +105,8 @@ pub(super) struct RowRoot {
     pub(super) operations: Vec<Operation>,
     /// Arguments that must equal a column of the primary key.
     pub(super) keys: Vec<KeyArgument>,
+    /// The argument that filters.
+    pub(super) filter: FilterArgument,
     /// What the field returns: the row, or the change around it.
     pub(super) value: Source,
 }
@@ -111,8 +118,19 @@ pub(super) struct KeyArgument {
     pub(super) argument: Box<str>,
     /// Name of the column, which is the payload's member.
     pub(super) column: Box<str>,
-    /// PostgreSQL type, which decides how equal values are spelled.
-    pub(super) typname: Box<str>,
+    /// How equal values are spelled.
+    pub(super) comparable: Comparable,
+}
+
+/// The argument that filters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FilterArgument {
+    /// Its name.
+    pub(super) argument: Box<str>,
+    /// Name of the argument that says which records it looks at, if there is one.
+    pub(super) scope: Option<Box<str>>,
+    /// What its fields mean.
+    pub(super) filter_type: Arc<FilterType>,
 }
 
 impl Bindings {
@@ -124,6 +142,16 @@ impl Bindings {
     /// Binds a root field.
     pub(super) fn root_field(&mut self, field: &str, root: Root) {
         self.roots.insert(field.into(), Arc::new(root));
+    }
+
+    /// Binds an enum type.
+    pub(super) fn enum_type(&mut self, name: &str, labels: Arc<Labels>) {
+        self.labels.insert(name.into(), labels);
+    }
+
+    /// The labels of an enum type.
+    pub(super) fn labels(&self, name: &str) -> Option<&Arc<Labels>> {
+        self.labels.get(name)
     }
 
     /// Where the value of a field stands. Without a binding: in the payload member of its name.

@@ -4,31 +4,45 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::graphql::bindings::{Bindings, Root, RowRoot};
+use crate::graphql::bindings::{Bindings, FilterArgument, Root, RowRoot};
 use crate::graphql::coerce::Values;
 use crate::graphql::document::locations;
 use crate::graphql::error::{GraphQLError, Location};
+use crate::graphql::filter::{self, RowFilter, operators};
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
-use crate::graphql::scalar;
-use crate::hub::project::{Constraint, Interest, Topic};
+use crate::hub::project::{Constraint, Topic};
 
 /// Longest channel name, in bytes, as in the extension.
 const CHANNEL_BYTES: usize = 63;
 
+/// Where a subscription listens and what it asks of an event: an interest without its projection.
+#[derive(Debug)]
+pub(super) struct Route {
+    pub(super) topics: Vec<Topic>,
+    pub(super) constraints: Vec<Constraint>,
+    pub(super) residual: Option<RowFilter>,
+}
+
 /// Routes a subscription. `row_events`: whether the subscriber may read tables through `events`.
-pub(super) fn interest(
+pub(super) fn route(
     plan: &Plan,
     arguments: &Values,
     bindings: &Bindings,
     limits: &Limits,
     row_events: bool,
-) -> Result<Interest, (&'static str, String)> {
-    let (topics, constraints) = match &*plan.root {
-        Root::Events => (channel_topics(arguments, bindings, limits, row_events)?, Vec::new()),
-        Root::Rows(rows) => (row_topics(rows), constraints(rows, arguments)?),
-    };
-    Ok(Interest { topics, constraints, projection: plan.result.clone() })
+) -> Result<Route, (&'static str, String)> {
+    match &*plan.root {
+        Root::Events => {
+            let topics = channel_topics(arguments, bindings, limits, row_events)?;
+            Ok(Route { topics, constraints: Vec::new(), residual: None })
+        }
+        Root::Rows(rows) => {
+            let mut constraints = constraints(rows, arguments)?;
+            let residual = residual(&rows.filter, arguments, limits, &mut constraints)?;
+            Ok(Route { topics: row_topics(rows), constraints, residual })
+        }
+    }
 }
 
 fn channel_topics(
@@ -73,14 +87,31 @@ fn constraints(rows: &RowRoot, arguments: &Values) -> Result<Vec<Constraint>, (&
     for key in &rows.keys {
         let value = match arguments.get(&*key.argument) {
             None | Some(Value::Null) => continue,
-            Some(value) => scalar::equality_text(&key.typname, value),
+            Some(value) => key.comparable.spelling(value),
         };
         let value =
             value.map_err(|message| ("BAD_USER_INPUT", format!("Argument {}: {message}", key.argument)))?;
-        constraints.push(Constraint { field: key.column.clone(), value });
+        constraints.push(Constraint { field: key.column.clone(), values: vec![value] });
     }
     constraints.sort_unstable_by(|one, other| one.field.cmp(&other.field));
     Ok(constraints)
+}
+
+/// The filter, but for what became constraints.
+fn residual(
+    argument: &FilterArgument,
+    arguments: &Values,
+    limits: &Limits,
+    constraints: &mut Vec<Constraint>,
+) -> Result<Option<RowFilter>, (&'static str, String)> {
+    let Some(value) = arguments.get(&*argument.argument).filter(|value| !value.is_null()) else {
+        return Ok(None);
+    };
+    let filter = filter::compile(&argument.filter_type, value, limits)
+        .map_err(|refused| ("BAD_USER_INPUT", refused.describe(&argument.argument)))?;
+    let scope = argument.scope.as_ref().and_then(|scope| arguments.get(&**scope));
+    let old = scope.is_some_and(|scope| scope == operators::SCOPE_EITHER);
+    Ok(filter::split(filter, old, constraints))
 }
 
 /// Gives an error of routing its place: the root field.

@@ -1,6 +1,9 @@
 //! Result coercion of leaf values (sections 3.5.1 to 3.5.5): from the JSON text in the event to the
 //! JSON text in the result.
 
+use std::borrow::Cow;
+
+use crate::graphql::labels::Labels;
 use crate::graphql::scalar::{Scalar, excerpt};
 
 /// Appends `text`, a JSON value that is not null, as a value of `scalar`. On an error nothing is
@@ -34,6 +37,14 @@ pub(super) fn write(out: &mut Vec<u8>, scalar: Scalar, text: &str) -> Result<(),
         _ => return refused(""),
     }
     Ok(())
+}
+
+/// Appends the name of an enum's label, which `text` holds as JSON. Nothing, and nothing appended, if it
+/// is no label.
+pub(super) fn write_enum(out: &mut Vec<u8>, labels: &Labels, text: &str) -> Option<()> {
+    let label: Cow<'_, str> = serde_json::from_str(text).ok()?;
+    write_quoted(out, labels.name(&label)?);
+    Some(())
 }
 
 /// Appends JSON as it stands, but on one line: between tokens a json column may hold line breaks,

@@ -25,8 +25,10 @@ pub struct Limits {
     /// Fields of all operations and fragments, fragments followed from each, which bounds validation
     /// and the plan: `TOO_MANY_FIELDS`.
     pub fields: usize,
-    /// Items of a list argument: `BAD_USER_INPUT`.
+    /// Items of a list argument, or of a list in a filter: `BAD_USER_INPUT`.
     pub list_items: usize,
+    /// Comparisons in one filter: `BAD_USER_INPUT`. Each may be made for each event of the table.
+    pub filter_tests: usize,
     /// Bytes of one result: `RESULT_TOO_LARGE` at the field that exceeds it. Aliases can ask for the
     /// same large value many times. An event with its old record has 2 MiB by default.
     pub result_bytes: usize,
@@ -45,6 +47,7 @@ impl Default for Limits {
             root_fields: 10,
             fields: 10_000,
             list_items: 100,
+            filter_tests: 100,
             result_bytes: 8 << 20,
             cache_bytes: 64 << 20,
         }

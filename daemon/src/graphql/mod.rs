@@ -2,9 +2,9 @@
 //!
 //! # Layout
 //!
-//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `sdl`, `bindings`) and
-//! these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce` and `interest`, or with `query`. Once per distinct result:
+//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `bindings`)
+//! and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
+//! subscription: `prepare` with `coerce`, `interest` and `filter`, or with `query`. Once per distinct result:
 //! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
 //! `field_error`.
 
@@ -15,6 +15,10 @@ pub mod request;
 pub mod scalar;
 
 mod names;
+
+mod labels;
+
+mod filter;
 
 mod bindings;
 
@@ -55,4 +59,4 @@ mod leaf;
 mod field_error;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -22,6 +22,17 @@ pub(super) fn legal(text: &str) -> String {
     if name.is_empty() { "_".to_owned() } else { name }
 }
 
+/// A type name for what PostgreSQL calls `text`: its words, each with a capital letter.
+pub(super) fn pascal(text: &str) -> String {
+    let words = text.split(|character: char| !character.is_ascii_alphanumeric());
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        let first = letters.next().map(|first| first.to_ascii_uppercase());
+        first.into_iter().chain(letters).collect::<String>()
+    };
+    legal(&words.map(capital).collect::<String>())
+}
+
 /// `name`, or the first of `name_2`, `name_3`, … for which `free` holds.
 pub(super) fn unique(name: &str, free: impl Fn(&str) -> bool) -> String {
     if free(name) {
@@ -71,6 +82,19 @@ mod tests {
             ("_2", "_2"),
         ] {
             assert_eq!(legal(text), name);
+        }
+    }
+
+    #[test]
+    fn types_of_columns_are_in_pascal_case() {
+        for (text, name) in [
+            ("order_status", "OrderStatus"),
+            ("mood", "Mood"),
+            ("2d point", "_2dPoint"),
+            ("ß", "_"),
+            ("aB", "AB"),
+        ] {
+            assert_eq!(pascal(text), name);
         }
     }
 

@@ -16,6 +16,7 @@ use crate::graphql::bindings::{Bindings, Root, Source};
 use crate::graphql::coerce::Values;
 use crate::graphql::document::{condition, locations};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::labels::Labels;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::scalar::Scalar;
 
@@ -64,6 +65,7 @@ pub(super) struct Shape {
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Leaf(Scalar),
+    Enum(Arc<Labels>),
     List(Box<Shape>),
     Object(Box<[Field]>),
 }
@@ -189,7 +191,11 @@ impl<'a> Compiler<'a> {
             Type::List(item) | Type::NonNullList(item) => Kind::List(Box::new(self.shape(item, sets)?)),
             Type::Named(name) | Type::NonNullNamed(name) => match self.schema.types.get(name) {
                 Some(ExtendedType::Scalar(_)) => Kind::Leaf(Scalar::from_name(name).unwrap_or(Scalar::Json)),
-                Some(ExtendedType::Enum(_)) => Kind::Leaf(Scalar::String),
+                Some(ExtendedType::Enum(_)) => match self.bindings.labels(name) {
+                    Some(labels) => Kind::Enum(labels.clone()),
+                    // Our own, whose values are names already.
+                    None => Kind::Leaf(Scalar::String),
+                },
                 Some(ExtendedType::Object(_)) => Kind::Object(self.object(name, sets)?),
                 _ => return Err(unknown_type(name)),
             },
@@ -217,7 +223,7 @@ impl Plan {
         fn fields(content: &Content) -> usize {
             fn of(shape: &Shape) -> usize {
                 match &shape.kind {
-                    Kind::Leaf(_) => 0,
+                    Kind::Leaf(_) | Kind::Enum(_) => 0,
                     Kind::List(item) => of(item),
                     Kind::Object(all) => all.iter().map(|field| fields(&field.content)).sum(),
                 }

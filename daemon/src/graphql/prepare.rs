@@ -13,7 +13,7 @@ use crate::graphql::query;
 use crate::graphql::request::Request;
 use crate::graphql::schema::{PlanKey, Schema};
 use crate::hub::audience::Identity;
-use crate::hub::project::Interest;
+use crate::hub::project::{Interest, Predicate};
 
 pub use crate::graphql::document::OperationKind;
 
@@ -70,9 +70,15 @@ impl Schema {
             self.plan(&document, operation, executable, &variables, row_events).map_err(|e| vec![e])?;
         let arguments =
             coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
-        interest::interest(&plan, &arguments, &self.bindings, &self.options.limits, row_events)
-            .map(Prepared::Subscription)
-            .map_err(|error| vec![interest::at_root(error, &plan, executable)])
+        let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, row_events)
+            .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
+        let filters = &self.shared.filters;
+        Ok(Prepared::Subscription(Interest {
+            topics: route.topics,
+            constraints: route.constraints,
+            residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
+            projection: plan.result.clone(),
+        }))
     }
 
     fn may_read_row_channels(&self, identity: &Identity) -> bool {
@@ -123,7 +129,7 @@ impl Schema {
             bytes_max: self.options.limits.result_bytes,
         };
         let mut plan = compiler.compile(operation, row_events)?;
-        plan.result = self.interner.intern(plan.result);
+        plan.result = self.shared.results.intern(plan.result);
         let bytes = plan.bytes();
         Ok(self.plans.insert(key, Arc::new(plan), bytes))
     }

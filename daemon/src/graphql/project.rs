@@ -145,7 +145,7 @@ impl<'a> Writer<'a> {
                 return match &shape.kind {
                     Kind::Object(fields) => self.object(fields, object, path),
                     // The schema gives an object type to every source that is an object.
-                    Kind::Leaf(_) | Kind::List(_) => Err(Bubble),
+                    Kind::Leaf(_) | Kind::Enum(_) | Kind::List(_) => Err(Bubble),
                 };
             }
             Found::Text(text) => leaf::write_string(&mut self.out, text),
@@ -175,13 +175,17 @@ impl<'a> Writer<'a> {
             FieldError { code: "INVALID_VALUE", message }
         };
         match &shape.kind {
-            Kind::Leaf(_) if self.out.len() + text.len() > self.bytes_max => {
+            Kind::Leaf(_) | Kind::Enum(_) if self.out.len() + text.len() > self.bytes_max => {
                 let message = format!("The result would exceed {} bytes with this value", self.bytes_max);
                 self.refuse(field, path, &FieldError { code: "RESULT_TOO_LARGE", message })
             }
             Kind::Leaf(scalar) => match leaf::write(&mut self.out, *scalar, text) {
                 Ok(()) => Ok(()),
                 Err(message) => self.refuse(field, path, &FieldError { code: "INVALID_VALUE", message }),
+            },
+            Kind::Enum(labels) => match leaf::write_enum(&mut self.out, labels, text) {
+                Some(()) => Ok(()),
+                None => self.refuse(field, path, &wrong("a label of its enum")),
             },
             Kind::List(item) => match serde_json::from_str::<Vec<&RawValue>>(text) {
                 Ok(items) => self.list(field, item, &items, path),

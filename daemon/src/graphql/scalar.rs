@@ -1,11 +1,6 @@
 //! The scalars of the schema, and which PostgreSQL type becomes which.
 
-use std::fmt::Display;
-
-use jiff::civil;
 use serde_json::Value;
-
-use crate::hub::equality::canonical_number;
 
 /// A scalar type. The names, and what becomes a string, are those of pg_graphql.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -138,64 +133,6 @@ impl Scalar {
     }
 }
 
-/// The text that a coerced input must equal in the payload, spelled as PostgreSQL spells a value of
-/// the type `typname` in JSON; the form of [`crate::hub::equality::normal_form`].
-pub fn equality_text(typname: &str, value: &Value) -> Result<Box<str>, String> {
-    let text = match value {
-        Value::String(text) => text.as_str(),
-        Value::Number(number) => {
-            let text = number.to_string();
-            return Ok(canonical_number(&text).as_deref().unwrap_or(&text).into());
-        }
-        Value::Bool(_) => return Ok(value.to_string().into()),
-        _ => return Err(format!("{} cannot be compared", excerpt(value))),
-    };
-    match typname {
-        "timestamptz" | "timestamp" | "date" if matches!(text, "infinity" | "-infinity") => Ok(text.into()),
-        "timestamptz" => {
-            let time = parsed::<jiff::Timestamp>("a date and time with an offset", text)?;
-            Ok(format!("{}+00:00", jiff::tz::Offset::UTC.to_datetime(time)).into())
-        }
-        // The parser would read past an offset, and the row of another moment would match.
-        "timestamp" if text.get(10..).is_some_and(|time| time.contains(['+', '-', 'Z', 'z'])) => {
-            Err(format!("{} is not a date and time without an offset", excerpt(value)))
-        }
-        "timestamp" => {
-            Ok(parsed::<civil::DateTime>("a date and time without an offset", text)?.to_string().into())
-        }
-        "date" => Ok(parsed::<civil::Date>("a date", text)?.to_string().into()),
-        "time" => Ok(parsed::<civil::Time>("a time", text)?.to_string().into()),
-        "numeric" => Ok(canonical_number(text).as_deref().unwrap_or(text).into()),
-        _ => Ok(text.into()),
-    }
-}
-
-/// Whether [`equality_text`] spells every equal value of the type alike. A key column of another
-/// type gets no argument: one that is accepted and never matches would be silence.
-pub fn is_comparable(typname: &str) -> bool {
-    matches!(
-        typname,
-        "int2"
-            | "int4"
-            | "int8"
-            | "numeric"
-            | "bool"
-            | "uuid"
-            | "text"
-            | "varchar"
-            | "name"
-            | "char"
-            | "timestamptz"
-            | "timestamp"
-            | "date"
-            | "time"
-    )
-}
-
-fn parsed<T: std::str::FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|error| format!("{} is not {what}: {error}", excerpt(&text.into())))
-}
-
 /// An integer, written as one, as a whole number with a fraction of zero, or as a string.
 fn integer(value: &Value) -> Option<i64> {
     // Beyond 2^53 a double no longer says which integer was meant.
@@ -273,25 +210,5 @@ mod tests {
         let uuid = "{A0EEBC999c0b4ef8bb6d6bb9bd380a11}";
         assert_eq!(coerced(Scalar::Uuid, json!(uuid)), Some(json!("a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11")));
         assert_eq!(coerced(Scalar::Uuid, json!("a0eebc99")), None);
-    }
-
-    #[test]
-    fn equality_takes_the_spelling_of_postgresql() {
-        let text =
-            |typname, value: Value| equality_text(typname, &value).map(String::from).unwrap_or_default();
-        assert_eq!(text("timestamptz", json!("2026-01-02T03:04:05.120Z")), "2026-01-02T03:04:05.12+00:00");
-        assert_eq!(text("timestamptz", json!("2026-01-02T05:04:05+02:00")), "2026-01-02T03:04:05+00:00");
-        assert_eq!(text("timestamp", json!("2026-01-02 03:04:05")), "2026-01-02T03:04:05");
-        assert_eq!(text("date", json!("2026-01-02")), "2026-01-02");
-        assert_eq!(text("time", json!("03:04:05.50")), "03:04:05.5");
-        assert_eq!(text("bool", json!(true)), "true");
-        for equal in [json!("5.00"), json!("+5"), json!(5.0), json!("50e-1")] {
-            assert_eq!(text("numeric", equal), "5");
-        }
-        assert!(equality_text("timestamp", &json!("2026-01-02T03:04:05+02:00")).is_err());
-        assert!(equality_text("timestamp", &json!("2026-01-02T03:04:05Z")).is_err());
-        assert_eq!(text("int4", json!(-5)), "-5");
-        assert!(equality_text("timestamptz", &json!("yesterday")).is_err());
-        assert!(equality_text("date", &json!("infinity")).is_ok());
     }
 }

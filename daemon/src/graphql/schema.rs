@@ -11,9 +11,11 @@ use bytes::Bytes;
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
 use crate::graphql::document::Document;
+use crate::graphql::filter::RowFilter;
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
+use crate::graphql::project::ResultPlan;
 use crate::graphql::sdl::Draft;
 use crate::source::catalog::{AttachedTable, Catalog};
 
@@ -62,10 +64,17 @@ pub struct Schema {
     /// Results of queries by document, operation and variables: they change with the schema only, and
     /// introspection of a large one takes a while.
     pub(super) results: Cache<(u64, Option<Name>, String), Bytes>,
-    pub(super) interner: Arc<Interner>,
+    pub(super) shared: Arc<Shared>,
     version: u64,
     sdl: String,
     problems: Vec<String>,
+}
+
+/// What subscriptions share, those from before a change of the schema among them.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) results: Interner<ResultPlan>,
+    pub(super) filters: Interner<RowFilter>,
 }
 
 /// What a plan depends on; the schema's version is the cache's own.
@@ -89,14 +98,14 @@ impl Schema {
     /// Results that stay the same keep their projection, so that subscriptions from before and after
     /// the change still share it.
     pub fn rebuild(&self, catalog: &Catalog) -> Result<Self, SchemaError> {
-        Self::build_version(catalog, self.options.clone(), self.version + 1, self.interner.clone())
+        Self::build_version(catalog, self.options.clone(), self.version + 1, self.shared.clone())
     }
 
     fn build_version(
         catalog: &Catalog,
         options: SchemaOptions,
         version: u64,
-        interner: Arc<Interner>,
+        shared: Arc<Shared>,
     ) -> Result<Self, SchemaError> {
         let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
         let (draft, sdl, compiled) = compile_sound(catalog, &metadata)?;
@@ -109,7 +118,7 @@ impl Schema {
             problems: draft.problems,
             options,
             compiled,
-            interner,
+            shared,
             version,
             sdl,
         })

@@ -1,6 +1,6 @@
 //! The dispatcher: takes batches in order and fills mailboxes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 
 use super::audience::Identity;
 use super::mailbox::{CursorText, EndReason, Mailbox, SubscriptionId};
-use super::project::{Interest, ParsedEvent};
-use super::route::{Groups, Router, Subscriber};
+use super::project::{Interest, ParsedEvent, Predicate, Projection};
+use super::route::{Found, Group, GroupKey, Groups, Router, Subscriber};
+use crate::event::Operation;
 use crate::metrics::Metrics;
 use crate::source::Batch;
 use crate::source::cursor::Cursor;
@@ -105,7 +106,6 @@ impl Hub {
     fn dispatch_event(&self, batch: &Batch, index: usize, number: u64) {
         let event = &batch.events[index];
         let mut results = Results::default();
-        let mut full = Vec::new();
         {
             let mut topics = self.router.shapes_of(event).peekable();
             if topics.peek().is_none() {
@@ -114,14 +114,14 @@ impl Hub {
             let parsed = ParsedEvent::new(event);
             let mut cursor = None;
             for shapes in topics {
-                shapes.for_each_match(&parsed, |groups| {
+                shapes.for_each_match(&parsed, |groups, found| {
                     let cursor = cursor.get_or_insert_with(|| batch.cursor_after(index).encode());
-                    results.deliver(groups, &parsed, cursor, number, &mut full);
+                    results.deliver(groups, found, &parsed, cursor, number);
                 });
             }
         }
         self.metrics.deliveries.inc_by(results.delivered);
-        for subscriber in full {
+        for subscriber in results.full {
             let before = if index == 0 { batch.start.clone() } else { batch.cursor_after(index - 1) };
             self.metrics.mailbox_overflows.inc();
             self.end_at(&subscriber, EndReason::SlowConsumer, &before.encode());
@@ -134,10 +134,18 @@ impl Hub {
     }
 }
 
-/// The results of one event, by the address of the projection that made them.
+/// What was made of one event so far, for all who share it.
 #[derive(Default)]
 struct Results {
-    encoded: HashMap<usize, Bytes>,
+    /// By the address of the projection that made them, which is kept: once freed, its address could
+    /// become another's while the event is still on its way.
+    encoded: HashMap<usize, (Bytes, Arc<dyn Projection>)>,
+    /// Whether the event passes, by the address of the residual, which is kept likewise.
+    passed: HashMap<usize, (bool, Arc<dyn Predicate>)>,
+    /// Who was met by scan: nobody gets an event twice.
+    met: HashSet<u64>,
+    /// Those whose mailboxes had no room.
+    full: Vec<Arc<Subscriber>>,
     delivered: u64,
 }
 
@@ -145,19 +153,35 @@ impl Results {
     fn deliver(
         &mut self,
         groups: &Groups,
+        found: Found,
         parsed: &ParsedEvent<'_>,
         cursor: &CursorText,
         number: u64,
-        full: &mut Vec<Arc<Subscriber>>,
     ) {
-        for (&projection, group) in groups {
-            let result = self.encoded.entry(projection).or_insert_with(|| group.projection.project(parsed));
+        for (&key, group) in groups {
+            if !self.passes(key, group, parsed) {
+                continue;
+            }
+            let projection = &group.projection;
+            let (result, _) = self
+                .encoded
+                .entry(key.projection)
+                .or_insert_with(|| (projection.project(parsed), projection.clone()));
             for subscriber in group.subscribers.values() {
+                if found == Found::ByScan && !self.met.insert(subscriber.id) {
+                    continue;
+                }
                 match subscriber.mailbox.push_next(subscriber.subscription, result, cursor, number) {
                     Ok(()) => self.delivered += 1,
-                    Err(_) => full.push(subscriber.clone()),
+                    Err(_) => self.full.push(subscriber.clone()),
                 }
             }
         }
+    }
+
+    fn passes(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> bool {
+        let Some((address, residual)) = key.residual.zip(group.residual.as_ref()) else { return true };
+        parsed.event.operation == Some(Operation::Truncate)
+            || self.passed.entry(address).or_insert_with(|| (residual.passes(parsed), residual.clone())).0
     }
 }

@@ -19,13 +19,19 @@ pub enum Topic {
     ChannelType(Box<str>, Box<str>),
 }
 
-/// `field = value`, where the field is a member of the event's payload.
+/// `field` equals one of `values`, where the field is a member of the event's payload.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Constraint {
     /// Name of the payload's member.
     pub field: Box<str>,
-    /// The value in normal form, see [`normal_form`].
-    pub value: Box<str>,
+    /// The values in normal form, see [`super::equality::normal_form`]; at least one, none twice.
+    pub values: Vec<Box<str>>,
+}
+
+/// The part of a filter that no look-up answers. Pure.
+pub trait Predicate: Debug + Send + Sync {
+    /// Whether a row event passes; for one whose record was too large to be kept, whether it may.
+    fn passes(&self, event: &ParsedEvent<'_>) -> bool;
 }
 
 /// A compiled subscription, ready for the router. The audience is not part of it: the hub adds it
@@ -34,8 +40,12 @@ pub struct Constraint {
 pub struct Interest {
     /// Where to listen; at least one, no duplicates.
     pub topics: Vec<Topic>,
-    /// Equality constraints, sorted by field, no field twice. A TRUNCATE passes them all.
+    /// Equality constraints, sorted by field, no field twice. A TRUNCATE passes them all. The
+    /// subscription is filed once for each combination of their values, so keep these few.
     pub constraints: Vec<Constraint>,
+    /// What an event has to pass besides; a TRUNCATE passes it too. Equal predicates must share one
+    /// `Arc`: the hub evaluates once per distinct pointer.
+    pub residual: Option<Arc<dyn Predicate>>,
     /// Makes the result. Subscriptions whose results are the same bytes for every event must
     /// share one `Arc`: the hub encodes once per distinct pointer.
     pub projection: Arc<dyn Projection>,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::audience::Identity;
 use super::dispatch::Hub;
 use super::mailbox::{Delivery, EndReason, Mailbox, MailboxLimits, SubscriptionId};
-use super::project::{Constraint, Interest, ParsedEvent, Projection, Topic};
+use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
 use super::route::Subscriber;
 use crate::event::{Audience, Event, Operation};
 use crate::metrics::Metrics;
@@ -27,6 +27,17 @@ impl Projection for Counting {
     }
 }
 
+/// Passes events with a `vip`, and counts how often it was asked.
+#[derive(Debug, Default)]
+struct OnlyVips(AtomicUsize);
+
+impl Predicate for OnlyVips {
+    fn passes(&self, event: &ParsedEvent<'_>) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        event.record.get("vip").is_some()
+    }
+}
+
 /// A hub, its source, and what is needed to feed it.
 struct Fixture {
     hub: Hub,
@@ -42,21 +53,26 @@ impl Fixture {
     }
 
     fn subscribe(&self, topics: &[Topic], constraints: &[(&str, &str)], tenant: Option<&str>) -> Client {
-        self.subscribe_with(MailboxLimits::default(), topics, constraints, tenant)
+        self.subscribe_with(MailboxLimits::default(), topics, constraints, None, tenant)
     }
 
+    /// Several values of a constraint are separated by `|`.
     fn subscribe_with(
         &self,
         limits: MailboxLimits,
         topics: &[Topic],
         constraints: &[(&str, &str)],
+        residual: Option<Arc<dyn Predicate>>,
         tenant: Option<&str>,
     ) -> Client {
-        let constraint =
-            |&(field, value): &(&str, &str)| Constraint { field: field.into(), value: value.into() };
+        let constraint = |&(field, values): &(&str, &str)| Constraint {
+            field: field.into(),
+            values: values.split('|').map(Into::into).collect(),
+        };
         let interest = Interest {
             topics: topics.to_vec(),
             constraints: constraints.iter().map(constraint).collect(),
+            residual,
             projection: self.projection.clone(),
         };
         let identity = Arc::new(Identity { tenant: tenant.map(Into::into), ..Identity::default() });
@@ -165,10 +181,58 @@ async fn tenants_see_their_own_rows_and_a_null_tenant_reaches_nobody() {
 }
 
 #[tokio::test]
+async fn a_residual_is_evaluated_once_for_all_who_share_it() {
+    let mut fixture = Fixture::new();
+    let topics =
+        [Topic::Row("Order".into(), Operation::Insert), Topic::Row("Order".into(), Operation::Truncate)];
+    let residual = Arc::new(OnlyVips::default());
+    let subscribe = |constraints, tenant| {
+        let residual = Some(residual.clone() as Arc<dyn Predicate>);
+        fixture.subscribe_with(MailboxLimits::default(), &topics, constraints, residual, Some(tenant))
+    };
+    let clients = [subscribe(&[], "acme"), subscribe(&[("id", "1|2")], "acme"), subscribe(&[], "globex")];
+    let open = |id: u8, vip: &str| Event {
+        audience: Audience::default(),
+        ..row(Operation::Insert, None, &format!(r#"{{"id":{id}{vip}}}"#))
+    };
+    fixture.publish(vec![open(1, r#","vip":1"#), open(2, ""), row(Operation::Truncate, None, "{}")]).await;
+    for client in clients {
+        assert_eq!(client.read().await, [r#"{"id":1"#, r#"{"id":3"#], "a TRUNCATE passes it");
+    }
+    assert_eq!(residual.0.load(Ordering::Relaxed), 2, "once per row event");
+}
+
+#[tokio::test]
+async fn one_of_several_values_matches_and_nobody_gets_an_event_twice() {
+    let mut fixture = Fixture::new();
+    let topics =
+        [Topic::Row("Order".into(), Operation::Insert), Topic::Row("Order".into(), Operation::Truncate)];
+    let client = fixture.subscribe(&topics, &[("id", "1|2"), ("state", "new|old")], Some("acme"));
+    let other = fixture.subscribe(&topics, &[("id", "3"), ("state", "new")], Some("acme"));
+    let insert = |payload: &str| row(Operation::Insert, Some("acme"), payload);
+    let cut = Event { truncated: true, ..insert(r#"{"id":2}"#) };
+    fixture
+        .publish(vec![
+            insert(r#"{"id":1,"state":"new"}"#),
+            insert(r#"{"id":2,"state":"sold"}"#),
+            insert(r#"{"id":2}"#),
+            cut,
+            row(Operation::Truncate, None, "{}"),
+        ])
+        .await;
+    let expected = [r#"{"id":1"#, r#"{"id":4"#, r#"{"id":5"#];
+    assert_eq!(client.read().await, expected, "a record that was cut may match");
+    assert_eq!(other.read().await, [r#"{"id":5"#]);
+    fixture.hub.unsubscribe(&client.subscriber);
+    fixture.publish(vec![insert(r#"{"id":1,"state":"new"}"#)]).await;
+    assert_eq!(client.read().await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_full_mailbox_ends_its_subscription_with_the_cursor_before_the_lost_event() {
     let mut fixture = Fixture::new();
     let topics = [Topic::ChannelType("chat".into(), "posted".into())];
-    let slow = fixture.subscribe_with(MailboxLimits { messages: 2, bytes: 1_000 }, &topics, &[], None);
+    let slow = fixture.subscribe_with(MailboxLimits { messages: 2, bytes: 1_000 }, &topics, &[], None, None);
     let fast = fixture.subscribe(&topics, &[], None);
     fixture.publish((0..5).map(|_| chat("{}")).collect()).await;
     assert_eq!(fast.read().await.len(), 5, "a slow neighbour costs nothing");

@@ -36,7 +36,8 @@ impl Socket {
     pub async fn subscribe(&mut self, id: &str, query: &str) {
         self.send(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
         self.send(json!({"type": "ping"})).await;
-        assert_eq!(self.receive().await["type"], "pong");
+        let answer = self.receive().await;
+        assert_eq!(answer["type"], "pong", "{query}: {answer}");
     }
 
     /// Sends a message.

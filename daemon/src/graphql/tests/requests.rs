@@ -14,7 +14,7 @@ fn rows(operations: &[Operation]) -> Vec<Topic> {
 }
 
 fn constraints(interest: &Interest) -> Vec<String> {
-    interest.constraints.iter().map(|it| format!("{}={}", it.field, it.value)).collect()
+    interest.constraints.iter().map(|it| format!("{}={}", it.field, it.values.join("|"))).collect()
 }
 
 fn address(projection: &Arc<dyn Projection>) -> *const () {

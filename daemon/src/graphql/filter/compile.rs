@@ -1,0 +1,170 @@
+//! From the coerced argument to a filter.
+
+use serde_json::{Map, Value};
+
+use super::comparable::Comparable;
+use super::operators::Operator;
+use super::pattern::Pattern;
+use super::predicate::{Check, Comparison, Equal, Filter, ListCheck, Test};
+use super::{FilterField, FilterType, Subject};
+use crate::graphql::limits::Limits;
+
+/// Why a filter is refused: the path within the argument, and a message.
+#[derive(Debug)]
+pub(in crate::graphql) struct Refused {
+    /// From the inside out.
+    path: Vec<String>,
+    message: String,
+}
+
+impl Refused {
+    fn new(message: impl Into<String>) -> Self {
+        Self { path: Vec::new(), message: message.into() }
+    }
+
+    fn within(mut self, segment: impl Into<String>) -> Self {
+        self.path.push(segment.into());
+        self
+    }
+
+    /// The message with its place, for the argument of that name.
+    pub(in crate::graphql) fn describe(&self, argument: &str) -> String {
+        let path: String = self.path.iter().rev().map(String::as_str).collect();
+        format!("Argument {argument}{path}: {}", self.message)
+    }
+}
+
+/// Compiles a value of a filter type. What is null or absent asks for nothing.
+pub(in crate::graphql) fn compile(
+    filter_type: &FilterType,
+    value: &Value,
+    limits: &Limits,
+) -> Result<Filter, Refused> {
+    let mut compiler = Compiler { filter_type, limits, tests_left: limits.filter_tests };
+    compiler.filter(value)
+}
+
+struct Compiler<'a> {
+    filter_type: &'a FilterType,
+    limits: &'a Limits,
+    tests_left: usize,
+}
+
+impl Compiler<'_> {
+    /// A filter is as deep as its value, which the document or the JSON parser has bounded.
+    fn filter(&mut self, value: &Value) -> Result<Filter, Refused> {
+        let Value::Object(members) = value else { return Ok(Filter::All(Vec::new())) };
+        let mut all = Vec::with_capacity(members.len());
+        for (name, value) in given(members) {
+            let within = |refused: Refused| refused.within(format!(".{name}"));
+            let part = if let Some(field) = self.filter_type.fields.get(name.as_str()) {
+                self.column(field, value)
+            } else if **name == *self.filter_type.and {
+                self.filters(value).map(Filter::All)
+            } else if **name == *self.filter_type.or {
+                self.filters(value).map(Filter::Any)
+            } else {
+                self.filter(value).map(|filter| Filter::Not(Box::new(filter)))
+            };
+            all.push(part.map_err(within)?);
+        }
+        Ok(if all.len() == 1 { all.remove(0) } else { Filter::All(all) })
+    }
+
+    fn filters(&mut self, value: &Value) -> Result<Vec<Filter>, Refused> {
+        let filters = value.as_array().into_iter().flatten().enumerate();
+        filters
+            .map(|(index, value)| self.filter(value).map_err(|refused| refused.within(format!("[{index}]"))))
+            .collect()
+    }
+
+    fn column(&mut self, field: &FilterField, value: &Value) -> Result<Filter, Refused> {
+        let Value::Object(operators) = value else { return Ok(Filter::All(Vec::new())) };
+        let mut all = Vec::with_capacity(operators.len());
+        for (name, value) in given(operators) {
+            self.tests_left = self.tests_left.checked_sub(1).ok_or_else(|| {
+                Refused::new(format!("a filter has at most {} comparisons", self.limits.filter_tests))
+            })?;
+            let check = self.check(&field.subject, name, value);
+            let check = check.map_err(|message| Refused::new(message).within(format!(".{name}")))?;
+            all.push(Filter::Test(Test { column: field.column.clone(), check }));
+        }
+        Ok(if all.len() == 1 { all.remove(0) } else { Filter::All(all) })
+    }
+
+    fn check(&self, subject: &Subject, operator: &str, value: &Value) -> Result<Check, String> {
+        let operator = Operator::from_name(operator).ok_or_else(|| format!("{operator} is no operator"))?;
+        let comparable = match subject {
+            Subject::Value(comparable) => comparable,
+            Subject::List(comparable) => return self.list_check(comparable, operator, value),
+            Subject::Opaque => return Ok(Check::IsNull(value == "NULL")),
+        };
+        let comparison = match operator {
+            Operator::Is => return Ok(Check::IsNull(value == "NULL")),
+            Operator::Eq => return Ok(Check::OneOf(comparable.clone(), vec![equal(comparable, value)?])),
+            Operator::In => {
+                let mut values = self
+                    .items(value)?
+                    .iter()
+                    .map(|value| equal(comparable, value))
+                    .collect::<Result<Vec<_>, _>>()?;
+                values.sort_unstable_by(|one, other| one.spelling.cmp(&other.spelling));
+                values.dedup();
+                return Ok(Check::OneOf(comparable.clone(), values));
+            }
+            Operator::Like | Operator::Ilike => {
+                let pattern = Pattern::new(text(value), operator == Operator::Ilike)?;
+                return Ok(Check::Like(pattern));
+            }
+            Operator::StartsWith => return Ok(Check::StartsWith(text(value).into())),
+            Operator::Gt => Comparison::Greater,
+            Operator::Gte => Comparison::GreaterOrEqual,
+            Operator::Lt => Comparison::Less,
+            Operator::Lte => Comparison::LessOrEqual,
+            Operator::Neq | Operator::Contains | Operator::ContainedBy | Operator::Overlaps => {
+                Comparison::NotEqual
+            }
+        };
+        Ok(Check::Compare(comparable.clone(), comparison, comparable.operand(value)?))
+    }
+
+    fn list_check(
+        &self,
+        comparable: &Comparable,
+        operator: Operator,
+        value: &Value,
+    ) -> Result<Check, String> {
+        let check = match operator {
+            Operator::Is => return Ok(Check::IsNull(value == "NULL")),
+            Operator::Contains => ListCheck::Contains,
+            Operator::ContainedBy => ListCheck::ContainedBy,
+            Operator::Overlaps => ListCheck::Overlaps,
+            _ => ListCheck::Equal,
+        };
+        let operands =
+            self.items(value)?.iter().map(|value| comparable.operand(value)).collect::<Result<_, _>>()?;
+        Ok(Check::List(comparable.clone(), check, operands))
+    }
+
+    fn items<'v>(&self, value: &'v Value) -> Result<&'v [Value], String> {
+        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+        if items.len() > self.limits.list_items {
+            return Err(format!("at most {} items are allowed", self.limits.list_items));
+        }
+        Ok(items)
+    }
+}
+
+/// The members that ask for something: a null is as good as nothing, so that a client can leave the
+/// value of an optional variable out.
+fn given(members: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)> {
+    members.iter().filter(|(_, value)| !value.is_null())
+}
+
+fn equal(comparable: &Comparable, value: &Value) -> Result<Equal, String> {
+    Ok(Equal { operand: comparable.operand(value)?, spelling: comparable.spelling(value)? })
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}

@@ -1,0 +1,3 @@
+//! What the GraphQL schema promises, against the database that it was derived from.
+
+mod filters;
