@@ -3,17 +3,20 @@
 use super::{Failure, service};
 use crate::access::authenticator::Authenticator;
 use crate::config::{Config, SourceKind};
-use crate::source::postgres::inspect;
+use crate::graphql::schema::Schema;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let authenticator = Authenticator::new(config)?;
     config.check()?;
     println!("configuration: ok");
     if config.source == SourceKind::Postgres {
-        let options = service::postgres(config)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let catalog = runtime.block_on(inspect(&options))?;
+        let catalog = service::catalog(config)?;
         println!("database:      ok, {} attached tables", catalog.tables.len());
+        let schema = Schema::build(&catalog, config.schema.clone())?;
+        println!("schema:        ok, {} problems", schema.problems().len());
+        for problem in schema.problems() {
+            println!("warning:       {problem}");
+        }
     }
     println!("endpoint:      http://{}/graphql", config.listen);
     if let Some(warning) = authenticator.warning() {

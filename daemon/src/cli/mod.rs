@@ -13,6 +13,8 @@ mod check;
 
 mod logging;
 
+mod schema;
+
 mod serve;
 
 mod service;
@@ -29,6 +31,9 @@ pub fn run() -> ExitCode {
         Some(("serve", matches)) => load(matches).map_err(Failure::from).and_then(serve::run),
         Some(("check", matches)) => {
             load(matches).map_err(Failure::from).and_then(|config| check::run(&config))
+        }
+        Some(("schema", matches)) => {
+            load(matches).map_err(Failure::from).and_then(|config| schema::run(&config))
         }
         Some(("token", matches)) => {
             load(matches).map_err(Failure::from).and_then(|config| token::run(&config, matches))
@@ -54,6 +59,9 @@ fn command() -> Command {
         .subcommand(configured(Command::new("serve").about("Run the daemon")))
         .subcommand(configured(
             Command::new("check").about("Check the configuration and the database, and say what to do"),
+        ))
+        .subcommand(configured(
+            Command::new("schema").about("Print the GraphQL schema that the database gives, as SDL"),
         ))
         .subcommand(token::arguments(configured(
             Command::new("token").about("Print a token for trying things out, signed with jwt.secret"),

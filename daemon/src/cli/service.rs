@@ -6,7 +6,7 @@ use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
 use crate::source::catalog::Catalog;
 use crate::source::memory;
-use crate::source::postgres::{PostgresOptions, PostgresSource, maintain};
+use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain};
 
 /// Starts the service with the configured source.
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
@@ -28,6 +28,13 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
             Service::start(source, options)
         }
     })
+}
+
+/// What the database says about its attached tables now.
+pub(super) fn catalog(config: &Config) -> Result<Catalog, Failure> {
+    let options = postgres(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(inspect(&options))?)
 }
 
 /// How to reach and tail the database.

@@ -66,7 +66,6 @@ pub struct Schema {
     pub(super) results: Cache<(u64, Option<Name>, String), Bytes>,
     pub(super) shared: Arc<Shared>,
     version: u64,
-    sdl: String,
     problems: Vec<String>,
 }
 
@@ -108,7 +107,7 @@ impl Schema {
         shared: Arc<Shared>,
     ) -> Result<Self, SchemaError> {
         let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
-        let (draft, sdl, compiled) = compile_sound(catalog, &metadata)?;
+        let (draft, compiled) = compile_sound(catalog, &metadata)?;
         Ok(Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
@@ -120,7 +119,6 @@ impl Schema {
             compiled,
             shared,
             version,
-            sdl,
         })
     }
 
@@ -131,7 +129,7 @@ impl Schema {
 
     /// The schema in SDL.
     pub fn sdl(&self) -> String {
-        self.sdl.clone()
+        self.compiled.to_string()
     }
 
     /// Tables that are left out, and why: for the log and for `tidings check`.
@@ -140,7 +138,7 @@ impl Schema {
     }
 }
 
-type Compiled = (Draft, String, Valid<apollo_compiler::Schema>);
+type Compiled = (Draft, Valid<apollo_compiler::Schema>);
 
 /// Compiles the catalog; if that fails, without the tables that make it fail.
 fn compile_sound(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
@@ -172,5 +170,5 @@ fn compile(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compil
         let first = refused.errors.iter().next().map(|diagnostic| diagnostic.to_json().message);
         SchemaError::Invalid(first.unwrap_or_default())
     })?;
-    Ok((draft, sdl, compiled))
+    Ok((draft, compiled))
 }
