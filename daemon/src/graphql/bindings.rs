@@ -1,7 +1,7 @@
 //! What the schema's fields mean: where each value stands in an event, and what each root field
 //! listens to. The SDL says how a client sees it; this says how it is served.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::event::Operation;
@@ -18,8 +18,12 @@ pub(super) struct Bindings {
     roots: HashMap<Box<str>, Arc<Root>>,
     /// Labels of the enum types.
     labels: HashMap<Box<str>, Arc<Labels>>,
+    /// By type, then by field: the roles that may see it, where not everybody may.
+    visible_to: HashMap<Box<str>, HashMap<Box<str>, Vec<Box<str>>>>,
     /// Channels that attached tables feed: `events` refuses them.
-    pub(super) row_channels: std::collections::HashSet<Box<str>>,
+    pub(super) row_channels: HashSet<Box<str>>,
+    /// Channels whose custom types hide fields: `events` refuses them, too.
+    pub(super) redacted_channels: HashSet<Box<str>>,
 }
 
 /// Where a field's value comes from.
@@ -29,6 +33,8 @@ pub(super) enum Source {
     Member(Box<str>),
     /// The event itself, as an object.
     Event,
+    /// The payload, as an object.
+    Payload,
     /// The row, at the root: there is one unless the table was truncated.
     Row,
     /// The row within a change; null for TRUNCATE.
@@ -94,6 +100,30 @@ pub(super) enum Root {
     Events,
     /// Row events of an attached table.
     Rows(RowRoot),
+    /// Events that custom SDL has given a type.
+    Published(PublishedRoot),
+}
+
+/// A root field that listens to published events.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct PublishedRoot {
+    pub(super) channel: Box<str>,
+    /// Nothing: every type of the channel.
+    pub(super) types: Option<Vec<Box<str>>>,
+    /// Arguments that must equal a member of the payload.
+    pub(super) matches: Vec<MatchArgument>,
+    /// The object types that the field may return.
+    pub(super) objects: Vec<Box<str>>,
+    pub(super) value: Source,
+}
+
+/// An argument that must equal a member of the payload; a list, one of its items.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MatchArgument {
+    pub(super) argument: Box<str>,
+    pub(super) field: Box<str>,
+    /// How equal values are spelled.
+    pub(super) comparable: Comparable,
 }
 
 /// A root field that listens to an attached table.
@@ -152,6 +182,32 @@ impl Bindings {
     /// The labels of an enum type.
     pub(super) fn labels(&self, name: &str) -> Option<&Arc<Labels>> {
         self.labels.get(name)
+    }
+
+    /// Hides a field from everybody but these roles.
+    pub(super) fn hide(&mut self, type_name: &str, field: &str, roles: Vec<Box<str>>) {
+        self.visible_to.entry(type_name.into()).or_default().insert(field.into(), roles);
+    }
+
+    /// Whether a field is hidden from a role.
+    pub(super) fn hides(&self, type_name: &str, field: &str, role: Option<&str>) -> bool {
+        let roles = self.visible_to.get(type_name).and_then(|fields| fields.get(field));
+        roles.is_some_and(|roles| !roles.iter().any(|it| Some(&**it) == role))
+    }
+
+    /// Whether a type hides any field from anybody.
+    pub(super) fn hides_any_of(&self, type_name: &str) -> bool {
+        self.visible_to.contains_key(type_name)
+    }
+
+    /// Whether a field is hidden from anybody.
+    pub(super) fn hides_from_some(&self, type_name: &str, field: &str) -> bool {
+        self.visible_to.get(type_name).is_some_and(|fields| fields.contains_key(field))
+    }
+
+    /// Whether it matters that somebody has this role.
+    pub(super) fn names_role(&self, role: &str) -> bool {
+        self.visible_to.values().flat_map(HashMap::values).flatten().any(|it| **it == *role)
     }
 
     /// Where the value of a field stands. Without a binding: in the payload member of its name.

@@ -4,13 +4,14 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use crate::graphql::bindings::{Bindings, FilterArgument, Root, RowRoot};
+use crate::graphql::bindings::{Bindings, FilterArgument, PublishedRoot, Root, RowRoot};
 use crate::graphql::coerce::Values;
 use crate::graphql::document::locations;
 use crate::graphql::error::{GraphQLError, Location};
-use crate::graphql::filter::{self, RowFilter, operators};
+use crate::graphql::filter::{self, Filter, RowFilter, operators};
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
+use crate::graphql::viewer::Viewer;
 use crate::hub::project::{Constraint, Topic};
 
 /// Longest channel name, in bytes, as in the extension.
@@ -24,23 +25,28 @@ pub(super) struct Route {
     pub(super) residual: Option<RowFilter>,
 }
 
-/// Routes a subscription. `row_events`: whether the subscriber may read tables through `events`.
+/// Routes a subscription.
 pub(super) fn route(
     plan: &Plan,
     arguments: &Values,
     bindings: &Bindings,
     limits: &Limits,
-    row_events: bool,
+    viewer: &Viewer,
 ) -> Result<Route, (&'static str, String)> {
     match &*plan.root {
         Root::Events => {
-            let topics = channel_topics(arguments, bindings, limits, row_events)?;
+            let topics = channel_topics(arguments, bindings, limits, viewer)?;
             Ok(Route { topics, constraints: Vec::new(), residual: None })
         }
         Root::Rows(rows) => {
             let mut constraints = constraints(rows, arguments)?;
             let residual = residual(&rows.filter, arguments, limits, &mut constraints)?;
             Ok(Route { topics: row_topics(rows), constraints, residual })
+        }
+        Root::Published(published) => {
+            let mut constraints = Vec::new();
+            let residual = matches(published, arguments, bindings, limits, viewer, &mut constraints)?;
+            Ok(Route { topics: published_topics(published), constraints, residual })
         }
     }
 }
@@ -49,16 +55,22 @@ fn channel_topics(
     arguments: &Values,
     bindings: &Bindings,
     limits: &Limits,
-    row_events: bool,
+    viewer: &Viewer,
 ) -> Result<Vec<Topic>, (&'static str, String)> {
     let refused = |message: String| Err(("BAD_USER_INPUT", message));
     let channel = arguments.get("channel").and_then(Value::as_str).unwrap_or_default();
     if channel.is_empty() || channel.len() > CHANNEL_BYTES {
         return refused(format!("Argument channel: a channel has 1 to {CHANNEL_BYTES} bytes"));
     }
-    if bindings.row_channels.contains(channel) && !row_events {
-        let message = format!("Channel {channel:?} is fed by a table; subscribe to the table's own fields");
-        return Err(("FORBIDDEN", message));
+    let closed = if bindings.row_channels.contains(channel) {
+        Some("is fed by a table; subscribe to the table's own fields")
+    } else if bindings.redacted_channels.contains(channel) {
+        Some("has types that hide fields; subscribe to the fields that are made for it")
+    } else {
+        None
+    };
+    if let Some(why) = closed.filter(|_| !viewer.reads_all_channels) {
+        return Err(("FORBIDDEN", format!("Channel {channel:?} {why}")));
     }
     let types = match arguments.get("types") {
         None | Some(Value::Null) => return Ok(vec![Topic::Channel(channel.into())]),
@@ -75,6 +87,45 @@ fn channel_topics(
     let mut seen = HashSet::new();
     let types = types.iter().filter_map(Value::as_str).filter(|it| seen.insert(*it));
     Ok(types.map(|it| Topic::ChannelType(channel.into(), it.into())).collect())
+}
+
+fn published_topics(published: &PublishedRoot) -> Vec<Topic> {
+    let channel = &published.channel;
+    match &published.types {
+        None => vec![Topic::Channel(channel.clone())],
+        Some(types) => {
+            let mut seen = HashSet::new();
+            let types = types.iter().filter(|it| seen.insert(&***it));
+            types.map(|it| Topic::ChannelType(channel.clone(), it.clone())).collect()
+        }
+    }
+}
+
+/// The arguments that the payload must match. One that is null or absent asks for nothing.
+fn matches(
+    published: &PublishedRoot,
+    arguments: &Values,
+    bindings: &Bindings,
+    limits: &Limits,
+    viewer: &Viewer,
+    constraints: &mut Vec<Constraint>,
+) -> Result<Option<RowFilter>, (&'static str, String)> {
+    let mut all = Vec::new();
+    for it in &published.matches {
+        let Some(value) = arguments.get(&*it.argument).filter(|value| !value.is_null()) else { continue };
+        // Who may not see a field may not find out its value by asking for it either.
+        let role = viewer.role.as_deref();
+        if published.objects.iter().any(|object| bindings.hides(object, &it.field, role)) {
+            let message =
+                format!("Argument {}: the field that it matches is not visible to your role", it.argument);
+            return Err(("FORBIDDEN", message));
+        }
+        let one_of = filter::one_of(&it.field, &it.comparable, value, limits);
+        all.push(
+            one_of.map_err(|message| ("BAD_USER_INPUT", format!("Argument {}: {message}", it.argument)))?,
+        );
+    }
+    Ok(filter::split(Filter::All(all), false, constraints))
 }
 
 fn row_topics(rows: &RowRoot) -> Vec<Topic> {

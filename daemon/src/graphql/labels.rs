@@ -34,6 +34,10 @@ impl Labels {
         };
         Self(labels.iter().map(label).collect())
     }
+    /// Labels that are names already.
+    pub(super) fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> Self {
+        Self(names.map(|name| Label { text: name.into(), name: name.into() }).collect())
+    }
 
     /// Labels and names, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {

@@ -48,7 +48,9 @@ pub(super) fn find<'a>(event: &'a ParsedEvent<'_>, source: &Source, object: Obje
         Source::Member(name) => member(event, name, object),
         Source::Event => Found::Object(Object::Event),
         Source::Record if it.operation == Some(Operation::Truncate) => Found::Nothing,
-        Source::Row | Source::Record => Found::Object(whole_record),
+        // The plan expects an object; what is none is an error there.
+        Source::Payload if !it.payload.trim_ascii_start().starts_with('{') => json(&it.payload),
+        Source::Row | Source::Record | Source::Payload => Found::Object(whole_record),
         Source::Old { captured } => match old {
             Some(members) => Found::Object(Object::Members { members, cut: it.truncated }),
             None if *captured && it.truncated && it.operation == Some(Operation::Update) => Found::Cut,

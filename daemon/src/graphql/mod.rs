@@ -2,9 +2,9 @@
 //!
 //! # Layout
 //!
-//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `bindings`)
-//! and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce`, `interest` and `filter`, or with `query`. Once per distinct result:
+//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
+//! `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
+//! subscription: `prepare` with `coerce`, `viewer`, `interest` and `filter`, or with `query`. Once per distinct result:
 //! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
 //! `field_error`.
 
@@ -24,6 +24,8 @@ mod bindings;
 
 mod sdl;
 
+mod definitions;
+
 pub mod schema;
 
 mod lexer;
@@ -41,6 +43,8 @@ mod cache;
 pub mod prepare;
 
 mod coerce;
+
+mod viewer;
 
 mod interest;
 

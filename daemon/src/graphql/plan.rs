@@ -15,10 +15,11 @@ use apollo_compiler::{Name, Node};
 use crate::graphql::bindings::{Bindings, Root, Source};
 use crate::graphql::coerce::Values;
 use crate::graphql::document::{condition, locations};
-use crate::graphql::error::GraphQLError;
+use crate::graphql::error::{GraphQLError, Location};
 use crate::graphql::labels::Labels;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::scalar::Scalar;
+use crate::graphql::viewer::Viewer;
 
 /// A compiled subscription operation.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(super) enum Content {
     TypeName(Box<[u8]>),
     /// A value of the event.
     Value(Source, Shape),
+    /// A value that the subscriber may not see: null.
+    Hidden,
 }
 
 /// The type of a value, with what is selected of it.
@@ -68,6 +71,15 @@ pub(super) enum Kind {
     Enum(Arc<Labels>),
     List(Box<Shape>),
     Object(Box<[Field]>),
+    /// An interface or a union: the fields of each type that a value may have.
+    Abstract(Box<[Variant]>),
+}
+
+/// One of the types that a value of an interface or a union may have.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Variant {
+    pub(super) type_name: Box<str>,
+    pub(super) fields: Box<[Field]>,
 }
 
 /// What compiling reads.
@@ -77,6 +89,8 @@ pub(super) struct Compiler<'a> {
     pub(super) bindings: &'a Bindings,
     pub(super) document: &'a ExecutableDocument,
     pub(super) variables: &'a Values,
+    /// For whom.
+    pub(super) viewer: &'a Viewer,
     /// Largest result.
     pub(super) bytes_max: usize,
 }
@@ -84,8 +98,8 @@ pub(super) struct Compiler<'a> {
 type Grouped<'a> = IndexMap<&'a Name, Vec<&'a Node<Selected>>>;
 
 impl<'a> Compiler<'a> {
-    /// Compiles a validated subscription. `row_events`: whether its `events` may show row events.
-    pub(super) fn compile(self, operation: &'a Operation, row_events: bool) -> Result<Plan, GraphQLError> {
+    /// Compiles a validated subscription.
+    pub(super) fn compile(self, operation: &'a Operation) -> Result<Plan, GraphQLError> {
         let set = &operation.selection_set;
         let groups = self.collect(&set.ty, &[set]);
         let Some((_, selected)) = groups.first() else {
@@ -93,12 +107,16 @@ impl<'a> Compiler<'a> {
         };
         let first = selected[0];
         let Some(root) = self.bindings.root(&first.name) else { return Err(unknown_type(&first.name)) };
-        let source = match &**root {
-            Root::Events => Source::Event,
-            Root::Rows(rows) => rows.value.clone(),
+        let (source, row_events) = match &**root {
+            Root::Events => (Source::Event, self.viewer.reads_all_channels),
+            Root::Rows(rows) => (rows.value.clone(), true),
+            Root::Published(published) => (published.value.clone(), false),
         };
-        let row_events = row_events || **root != Root::Events;
-        let field = self.field(&set.ty, selected, |_| source.clone())?;
+        if self.hides(&set.ty, &first.name) {
+            return Err(self.forbidden(&set.ty, selected, Vec::new()));
+        }
+        let path = Trail { above: None, key: first.response_key() };
+        let field = self.field(&set.ty, selected, &path, |_| source.clone())?;
         Ok(Plan {
             root: root.clone(),
             field: first.clone(),
@@ -167,52 +185,121 @@ impl<'a> Compiler<'a> {
         self,
         parent: &Name,
         selected: &[&'a Node<Selected>],
+        path: &Trail<'_>,
         source: impl FnOnce(&str) -> Source,
     ) -> Result<Field, GraphQLError> {
         let first = selected[0];
-        let places = selected.iter().flat_map(|field| locations(field.location(), &self.document.sources));
         let content = if first.name == "__typename" {
             Content::TypeName(format!("{:?}", parent.as_str()).into_bytes().into())
         } else {
-            let sets: Vec<&SelectionSet> = selected.iter().map(|field| &field.selection_set).collect();
-            Content::Value(source(&first.name), self.shape(first.ty(), &sets)?)
+            // The object's own definition: where an interface was selected from, it may promise more.
+            let definition = self.schema.type_field(parent, &first.name);
+            let ty = definition.map_or(first.ty(), |definition| &definition.ty);
+            if !self.hides(parent, &first.name) {
+                let sets: Vec<&SelectionSet> = selected.iter().map(|field| &field.selection_set).collect();
+                Content::Value(source(&first.name), self.shape(ty, &sets, path)?)
+            } else if ty.is_non_null() {
+                return Err(self.forbidden(parent, selected, path.segments()));
+            } else {
+                Content::Hidden
+            }
         };
         Ok(Field {
             // A GraphQL name needs no escapes in JSON.
             key: format!("\"{}\":", first.response_key()).into_bytes().into(),
             coordinate: format!("{parent}.{}", first.name).into(),
-            locations: serde_json::to_vec(&places.collect::<Vec<_>>()).unwrap_or_default().into(),
+            locations: serde_json::to_vec(&self.places(selected)).unwrap_or_default().into(),
             content,
         })
     }
 
-    fn shape(self, ty: &Type, sets: &[&'a SelectionSet]) -> Result<Shape, GraphQLError> {
+    fn places(self, selected: &[&'a Node<Selected>]) -> Vec<Location> {
+        selected.iter().flat_map(|field| locations(field.location(), &self.document.sources)).collect()
+    }
+
+    fn hides(self, parent: &Name, field: &str) -> bool {
+        self.bindings.hides(parent, field, self.viewer.role.as_deref())
+    }
+
+    /// A field that cannot be left out of the result and must not be in it.
+    fn forbidden(
+        self,
+        parent: &Name,
+        selected: &[&'a Node<Selected>],
+        path: Vec<serde_json::Value>,
+    ) -> GraphQLError {
+        let message = format!("Field {parent}.{} is not visible to your role", selected[0].name);
+        let path = if path.is_empty() { vec![selected[0].response_key().as_str().into()] } else { path };
+        GraphQLError { locations: self.places(selected), path, ..GraphQLError::new("FORBIDDEN", message) }
+    }
+
+    fn shape(self, ty: &Type, sets: &[&'a SelectionSet], path: &Trail<'_>) -> Result<Shape, GraphQLError> {
         let kind = match ty {
-            Type::List(item) | Type::NonNullList(item) => Kind::List(Box::new(self.shape(item, sets)?)),
+            Type::List(item) | Type::NonNullList(item) => Kind::List(Box::new(self.shape(item, sets, path)?)),
             Type::Named(name) | Type::NonNullNamed(name) => match self.schema.types.get(name) {
                 Some(ExtendedType::Scalar(_)) => Kind::Leaf(Scalar::from_name(name).unwrap_or(Scalar::Json)),
                 Some(ExtendedType::Enum(_)) => match self.bindings.labels(name) {
                     Some(labels) => Kind::Enum(labels.clone()),
-                    // Our own, whose values are names already.
-                    None => Kind::Leaf(Scalar::String),
+                    None => return Err(unknown_type(name)),
                 },
-                Some(ExtendedType::Object(_)) => Kind::Object(self.object(name, sets)?),
-                _ => return Err(unknown_type(name)),
+                Some(ExtendedType::Object(_)) => Kind::Object(self.object(name, sets, path)?),
+                Some(ExtendedType::Interface(_) | ExtendedType::Union(_)) => {
+                    Kind::Abstract(self.variants(name, sets, path)?)
+                }
+                Some(ExtendedType::InputObject(_)) | None => return Err(unknown_type(name)),
             },
         };
         Ok(Shape { nullable: !ty.is_non_null(), kind })
     }
 
-    fn object(self, name: &Name, sets: &[&'a SelectionSet]) -> Result<Box<[Field]>, GraphQLError> {
+    fn object(
+        self,
+        name: &Name,
+        sets: &[&'a SelectionSet],
+        path: &Trail<'_>,
+    ) -> Result<Box<[Field]>, GraphQLError> {
         let groups = self.collect(name, sets);
         groups
-            .values()
-            .map(|selected| self.field(name, selected, |it| self.bindings.source(name, it)))
+            .iter()
+            .map(|(key, selected)| {
+                let path = Trail { above: Some(path), key };
+                self.field(name, selected, &path, |it| self.bindings.source(name, it))
+            })
+            .collect()
+    }
+
+    fn variants(
+        self,
+        name: &Name,
+        sets: &[&'a SelectionSet],
+        path: &Trail<'_>,
+    ) -> Result<Box<[Variant]>, GraphQLError> {
+        let objects = self.schema.types.iter().filter_map(|(object, definition)| {
+            (definition.is_object() && self.schema.is_subtype(name, object)).then_some(object)
+        });
+        objects
+            .map(|object| {
+                Ok(Variant { type_name: object.as_str().into(), fields: self.object(object, sets, path)? })
+            })
             .collect()
     }
 }
 
-/// Cannot happen while the schema derives from tables alone; an error costs less than a panic.
+/// Where a field stands in the response, for errors: lists have no index yet.
+struct Trail<'a> {
+    above: Option<&'a Trail<'a>>,
+    key: &'a Name,
+}
+
+impl Trail<'_> {
+    fn segments(&self) -> Vec<serde_json::Value> {
+        let mut segments = self.above.map(Trail::segments).unwrap_or_default();
+        segments.push(self.key.as_str().into());
+        segments
+    }
+}
+
+/// Cannot happen in a valid schema; an error costs less than a panic.
 fn unknown_type(name: &Name) -> GraphQLError {
     GraphQLError::new("INTERNAL_SERVER_ERROR", format!("{name} cannot be served by this schema"))
 }
@@ -226,10 +313,15 @@ impl Plan {
                     Kind::Leaf(_) | Kind::Enum(_) => 0,
                     Kind::List(item) => of(item),
                     Kind::Object(all) => all.iter().map(|field| fields(&field.content)).sum(),
+                    Kind::Abstract(variants) => variants
+                        .iter()
+                        .flat_map(|variant| &variant.fields)
+                        .map(|field| fields(&field.content))
+                        .sum(),
                 }
             }
             match content {
-                Content::TypeName(_) => 1,
+                Content::TypeName(_) | Content::Hidden => 1,
                 Content::Value(_, shape) => 1 + of(shape),
             }
         }

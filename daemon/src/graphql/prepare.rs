@@ -12,6 +12,7 @@ use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
 use crate::graphql::schema::{PlanKey, Schema};
+use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Interest, Predicate};
 
@@ -65,12 +66,11 @@ impl Schema {
             let result = query::execute(self, document.id, executable, operation, variables);
             return result.map(Prepared::Query).map_err(|error| vec![error]);
         }
-        let row_events = self.may_read_row_channels(identity);
-        let plan =
-            self.plan(&document, operation, executable, &variables, row_events).map_err(|e| vec![e])?;
+        let viewer = Viewer::of(identity, &self.bindings, &self.options);
+        let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
         let arguments =
             coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
-        let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, row_events)
+        let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
         let filters = &self.shared.filters;
         Ok(Prepared::Subscription(Interest {
@@ -79,11 +79,6 @@ impl Schema {
             residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
             projection: plan.result.clone(),
         }))
-    }
-
-    fn may_read_row_channels(&self, identity: &Identity) -> bool {
-        let listed = |role: &str| self.options.events_roles.iter().any(|listed| listed == role);
-        identity.admin || identity.role.as_deref().is_some_and(listed)
     }
 
     /// The document, parsed by whoever sent it first.
@@ -107,7 +102,7 @@ impl Schema {
         operation: &apollo_compiler::executable::Operation,
         executable: &apollo_compiler::ExecutableDocument,
         variables: &Values,
-        row_events: bool,
+        viewer: &Viewer,
     ) -> Result<Arc<Plan>, GraphQLError> {
         let conditions = condition_variables(executable, operation).into_iter();
         let key = PlanKey {
@@ -116,7 +111,7 @@ impl Schema {
             conditions: conditions
                 .map(|name| variables.get(name).and_then(serde_json::Value::as_bool))
                 .collect(),
-            row_events,
+            viewer: viewer.clone(),
         };
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan);
@@ -126,9 +121,10 @@ impl Schema {
             bindings: &self.bindings,
             document: executable,
             variables,
+            viewer,
             bytes_max: self.options.limits.result_bytes,
         };
-        let mut plan = compiler.compile(operation, row_events)?;
+        let mut plan = compiler.compile(operation)?;
         plan.result = self.shared.results.intern(plan.result);
         let bytes = plan.bytes();
         Ok(self.plans.insert(key, Arc::new(plan), bytes))

@@ -1,5 +1,6 @@
 //! From an event to the bytes of a result, in one pass (sections 6.4 and 7.1).
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use bytes::Bytes;
@@ -103,6 +104,7 @@ impl<'a> Writer<'a> {
         self.out.extend(&field.key);
         match &field.content {
             Content::TypeName(name) => self.out.extend(name),
+            Content::Hidden => self.out.extend(b"null"),
             Content::Value(source, shape) => {
                 let start = self.out.len();
                 let found = lookup::find(self.event, source, object);
@@ -145,7 +147,7 @@ impl<'a> Writer<'a> {
                 return match &shape.kind {
                     Kind::Object(fields) => self.object(fields, object, path),
                     // The schema gives an object type to every source that is an object.
-                    Kind::Leaf(_) | Kind::Enum(_) | Kind::List(_) => Err(Bubble),
+                    Kind::Leaf(_) | Kind::Enum(_) | Kind::List(_) | Kind::Abstract(_) => Err(Bubble),
                 };
             }
             Found::Text(text) => leaf::write_string(&mut self.out, text),
@@ -191,13 +193,25 @@ impl<'a> Writer<'a> {
                 Ok(items) => self.list(field, item, &items, path),
                 Err(_) => self.refuse(field, path, &wrong("a list")),
             },
-            Kind::Object(fields) => match text.as_bytes().first() {
-                Some(b'{') => {
-                    let members = Members::parse(text);
-                    self.object(fields, Object::Members { members: &members, cut: false }, path)
+            Kind::Object(_) | Kind::Abstract(_) if text.as_bytes().first() != Some(&b'{') => {
+                self.refuse(field, path, &wrong("an object"))
+            }
+            Kind::Object(fields) => {
+                let members = Members::parse(text);
+                self.object(fields, Object::Members { members: &members, cut: false }, path)
+            }
+            Kind::Abstract(variants) => {
+                let members = Members::parse(text);
+                match variants.iter().find(|it| is_of_type(&members, &it.type_name)) {
+                    Some(variant) => {
+                        let object = Object::Members { members: &members, cut: false };
+                        self.object(&variant.fields, object, path)
+                    }
+                    None => {
+                        self.refuse(field, path, &wrong("an object whose __typename is one of its types"))
+                    }
                 }
-                _ => self.refuse(field, path, &wrong("an object")),
-            },
+            }
         }
     }
 
@@ -228,6 +242,12 @@ impl<'a> Writer<'a> {
         self.errors.push(field, path, error);
         Err(Bubble)
     }
+}
+
+/// ResolveAbstractType (section 6.4.3): published values name their type.
+fn is_of_type(members: &Members<'_>, type_name: &str) -> bool {
+    let name = members.get("__typename").and_then(|json| serde_json::from_str::<Cow<'_, str>>(json).ok());
+    name.is_some_and(|name| name == type_name)
 }
 
 /// The value is missing because the record was too large to be kept.

@@ -10,14 +10,15 @@ use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
+use crate::graphql::definitions::{Compiled, compile_sound};
 use crate::graphql::document::Document;
 use crate::graphql::filter::RowFilter;
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
-use crate::graphql::sdl::Draft;
-use crate::source::catalog::{AttachedTable, Catalog};
+use crate::graphql::viewer::Viewer;
+use crate::source::catalog::Catalog;
 
 /// What the operator decides about the schema.
 #[derive(Debug, Clone)]
@@ -28,8 +29,8 @@ pub struct SchemaOptions {
     pub introspection: bool,
     /// Channels whose metadata subscribers may see; `*` stands for all of them.
     pub metadata_channels: Vec<String>,
-    /// Roles that may read channels fed by tables through `events`, besides admin roles. It bypasses
-    /// the choice of columns.
+    /// Roles that may read channels that tables feed, or whose custom types hide fields, through
+    /// `events`, besides admin roles. It bypasses the choice of columns and the hiding.
     pub events_roles: Vec<String>,
 }
 
@@ -44,7 +45,7 @@ impl Default for SchemaOptions {
     }
 }
 
-/// Why there is no schema. Tables alone cannot cause it: one that cannot be served is left out.
+/// Why there is no schema. Tables and definitions cannot cause it: what cannot be served is left out.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// What every schema has is not valid.
@@ -83,12 +84,12 @@ pub(super) struct PlanKey {
     pub(super) operation: Option<Name>,
     /// Values of the variables in `@skip` and `@include`, in the order of their names.
     pub(super) conditions: Vec<Option<bool>>,
-    pub(super) row_events: bool,
+    pub(super) viewer: Viewer,
 }
 
 impl Schema {
-    /// Derives the schema from the attached tables. A table that cannot be served is left out and
-    /// named in [`Schema::problems`].
+    /// Derives the schema from the attached tables and composes it with the definitions. What cannot be
+    /// served is left out and named in [`Schema::problems`].
     pub fn build(catalog: &Catalog, options: SchemaOptions) -> Result<Self, SchemaError> {
         Self::build_version(catalog, options, 1, Arc::default())
     }
@@ -107,14 +108,14 @@ impl Schema {
         shared: Arc<Shared>,
     ) -> Result<Self, SchemaError> {
         let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
-        let (draft, compiled) = compile_sound(catalog, &metadata)?;
+        let Compiled { schema: compiled, bindings, problems } = compile_sound(catalog, &metadata)?;
         Ok(Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
             results: Cache::new(options.limits.cache_bytes),
             implementers: compiled.implementers_map(),
-            bindings: draft.bindings,
-            problems: draft.problems,
+            bindings,
+            problems,
             options,
             compiled,
             shared,
@@ -132,43 +133,8 @@ impl Schema {
         self.compiled.to_string()
     }
 
-    /// Tables that are left out, and why: for the log and for `tidings check`.
+    /// Tables and definitions that are left out, and why: for the log and for `tidings check`.
     pub fn problems(&self) -> &[String] {
         &self.problems
     }
-}
-
-type Compiled = (Draft, Valid<apollo_compiler::Schema>);
-
-/// Compiles the catalog; if that fails, without the tables that make it fail.
-fn compile_sound(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
-    if let Ok(compiled) = compile(catalog, metadata) {
-        return Ok(compiled);
-    }
-    let mut problems = Vec::new();
-    let is_sound =
-        |table: &&AttachedTable| match compile(&Catalog { tables: vec![(*table).clone()] }, metadata) {
-            Ok(_) => true,
-            Err(reason) => {
-                problems.push(format!("table {} (type {:?}): {reason}", table.table, table.type_name));
-                false
-            }
-        };
-    let sound = Catalog { tables: catalog.tables.iter().filter(is_sound).cloned().collect() };
-    let mut compiled = compile(&sound, metadata)?;
-    let channels = catalog.tables.iter().map(|table| table.channel.as_str().into());
-    compiled.0.bindings.row_channels.extend(channels);
-    compiled.0.problems.append(&mut problems);
-    Ok(compiled)
-}
-
-fn compile(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
-    let draft = Draft::of(catalog, metadata);
-    let sdl = draft.sdl();
-    let parsed = apollo_compiler::Schema::parse_and_validate(sdl.as_str(), "schema.graphql");
-    let compiled = parsed.map_err(|refused| {
-        let first = refused.errors.iter().next().map(|diagnostic| diagnostic.to_json().message);
-        SchemaError::Invalid(first.unwrap_or_default())
-    })?;
-    Ok((draft, compiled))
 }

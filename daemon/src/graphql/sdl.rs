@@ -1,6 +1,6 @@
 //! From the catalog to SDL and bindings.
 //!
-//! A [`Draft`] grows table by table (`table`), which asks it for the types of enums and composites
+//! A [`Drafting`] grows table by table (`table`), which asks it for the types of enums and composites
 //! (`named`) and for filters (`filter`) as it meets them. Tables get their names first, so that no type
 //! of a column takes one.
 
@@ -19,18 +19,48 @@ use std::sync::Arc;
 use crate::graphql::bindings::{Bindings, MetadataChannels, Root, Source};
 use crate::graphql::names;
 use crate::graphql::scalar::Scalar;
-use crate::source::catalog::{AttachedTable, Catalog, ColumnType};
+use crate::source::catalog::{AttachedTable, ColumnType};
 
 /// Type names that no table can have; one that asks for it gets a number (see [`names`]).
-pub(super) const RESERVED: [&str; 8] =
-    ["Query", "Mutation", "Subscription", "Event", "Operation", "ServerInfo", "FilterIs", "FilterScope"];
+pub(super) const RESERVED: [&str; 9] = [
+    "Query",
+    "Mutation",
+    "Subscription",
+    "Event",
+    "Operation",
+    "ServerInfo",
+    "FilterIs",
+    "FilterScope",
+    "ResolveScope",
+];
 
-/// A schema in the making.
+/// What the tables give.
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) bindings: Bindings,
     /// Tables that were left out, and why.
     pub(super) problems: Vec<String>,
+    pub(super) sdl: String,
+}
+
+impl Draft {
+    /// A draft of these tables.
+    pub(super) fn of(tables: &[AttachedTable], metadata: &Arc<MetadataChannels>) -> Self {
+        let mut drafting = Drafting::new(metadata);
+        let named: Vec<(&AttachedTable, String)> =
+            tables.iter().filter_map(|table| Some((table, drafting.name(table)?))).collect();
+        for (table, name) in named {
+            drafting.table(table, &name);
+        }
+        Self { sdl: drafting.sdl(), bindings: drafting.bindings, problems: drafting.problems }
+    }
+}
+
+/// A draft in the making.
+#[derive(Debug)]
+struct Drafting {
+    bindings: Bindings,
+    problems: Vec<String>,
     /// Types of the tables and of their columns, and filters.
     types: String,
     /// Fields of `Subscription`.
@@ -45,23 +75,9 @@ pub(super) struct Draft {
     metadata: Arc<MetadataChannels>,
 }
 
-impl Draft {
-    /// A draft of the whole catalog.
-    pub(super) fn of(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Self {
-        let mut draft = Self::base(metadata);
-        // The channels of all tables are protected, those of tables left out too.
-        draft.bindings.row_channels =
-            catalog.tables.iter().map(|table| table.channel.as_str().into()).collect();
-        let named: Vec<(&AttachedTable, String)> =
-            catalog.tables.iter().filter_map(|table| Some((table, draft.name(table)?))).collect();
-        for (table, name) in named {
-            draft.table(table, &name);
-        }
-        draft
-    }
-
+impl Drafting {
     /// What every schema has.
-    fn base(metadata: &Arc<MetadataChannels>) -> Self {
+    fn new(metadata: &Arc<MetadataChannels>) -> Self {
         let scalars = Scalar::BUILT_IN.into_iter().chain(Scalar::CUSTOM).map(Scalar::name);
         let mut draft = Self {
             bindings: Bindings::default(),
@@ -93,7 +109,7 @@ impl Draft {
     }
 
     /// The SDL of the draft.
-    pub(super) fn sdl(&self) -> String {
+    fn sdl(&self) -> String {
         let mut sdl = String::with_capacity(2_048 + self.types.len() + self.subscription.len());
         for scalar in Scalar::CUSTOM {
             let _ = writeln!(sdl, "{}\nscalar {}\n", quoted(scalar.description()), scalar.name());

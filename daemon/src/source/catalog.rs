@@ -1,12 +1,23 @@
-//! What the database says about its attached tables: the input of the derived GraphQL schema.
+//! What the database says about its attached tables and definitions: the input of the GraphQL schema.
 
 use crate::event::Operation;
 
-/// Every attached table, as of one moment.
+/// Every attached table and every definition, as of one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Catalog {
     /// The attached tables, ordered by type name.
     pub tables: Vec<AttachedTable>,
+    /// The documents of `define_subscriptions`, ordered by name.
+    pub definitions: Vec<Definition>,
+}
+
+/// A document of `define_subscriptions`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    /// Its name.
+    pub name: String,
+    /// GraphQL SDL.
+    pub sdl: String,
 }
 
 /// A table that `attach_trigger` registered.

@@ -1,5 +1,6 @@
 //! Which values compare, and how PostgreSQL spells and orders them.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::sync::Arc;
 
@@ -108,14 +109,9 @@ impl Comparable {
 
     /// The value of a payload's member; nothing if it is none of this type.
     pub(super) fn read<'a>(&self, json: &'a str) -> Option<Operand<'a>> {
-        match json.as_bytes().first()? {
-            b'"' | b't' | b'f' => match normal_form(json)? {
-                std::borrow::Cow::Borrowed(text) => self.parse(text),
-                std::borrow::Cow::Owned(text) => self.parse(&text).map(Operand::into_owned),
-            },
-            // Numbers keep their spelling: the normal form would allocate for nothing.
-            b'-' | b'0'..=b'9' => self.parse(json),
-            _ => None,
+        match normal_form(json)? {
+            Cow::Borrowed(text) => self.parse(text),
+            Cow::Owned(text) => self.parse(&text).map(Operand::into_owned),
         }
     }
 

@@ -44,6 +44,21 @@ pub(in crate::graphql) fn compile(
     compiler.filter(value)
 }
 
+/// A filter that a member of the payload equals a value, or one of a list's items.
+pub(in crate::graphql) fn one_of(
+    member: &str,
+    comparable: &Comparable,
+    value: &Value,
+    limits: &Limits,
+) -> Result<Filter, String> {
+    let items = match value {
+        Value::Array(items) => items.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let values = equals(comparable, bounded(items, limits)?)?;
+    Ok(Filter::Test(Test { column: member.into(), check: Check::OneOf(comparable.clone(), values) }))
+}
+
 struct Compiler<'a> {
     filter_type: &'a FilterType,
     limits: &'a Limits,
@@ -103,14 +118,7 @@ impl Compiler<'_> {
             Operator::Is => return Ok(Check::IsNull(value == "NULL")),
             Operator::Eq => return Ok(Check::OneOf(comparable.clone(), vec![equal(comparable, value)?])),
             Operator::In => {
-                let mut values = self
-                    .items(value)?
-                    .iter()
-                    .map(|value| equal(comparable, value))
-                    .collect::<Result<Vec<_>, _>>()?;
-                values.sort_unstable_by(|one, other| one.spelling.cmp(&other.spelling));
-                values.dedup();
-                return Ok(Check::OneOf(comparable.clone(), values));
+                return Ok(Check::OneOf(comparable.clone(), equals(comparable, self.items(value)?)?));
             }
             Operator::Like | Operator::Ilike => {
                 let pattern = Pattern::new(text(value), operator == Operator::Ilike)?;
@@ -147,12 +155,15 @@ impl Compiler<'_> {
     }
 
     fn items<'v>(&self, value: &'v Value) -> Result<&'v [Value], String> {
-        let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
-        if items.len() > self.limits.list_items {
-            return Err(format!("at most {} items are allowed", self.limits.list_items));
-        }
-        Ok(items)
+        bounded(value.as_array().map(Vec::as_slice).unwrap_or_default(), self.limits)
     }
+}
+
+fn bounded<'v>(items: &'v [Value], limits: &Limits) -> Result<&'v [Value], String> {
+    if items.len() > limits.list_items {
+        return Err(format!("at most {} items are allowed", limits.list_items));
+    }
+    Ok(items)
 }
 
 /// The members that ask for something: a null is as good as nothing, so that a client can leave the
@@ -163,6 +174,15 @@ fn given(members: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
 
 fn equal(comparable: &Comparable, value: &Value) -> Result<Equal, String> {
     Ok(Equal { operand: comparable.operand(value)?, spelling: comparable.spelling(value)? })
+}
+
+/// Values to be equal to, each once. A null equals nothing.
+fn equals(comparable: &Comparable, values: &[Value]) -> Result<Vec<Equal>, String> {
+    let given = values.iter().filter(|value| !value.is_null());
+    let mut values = given.map(|value| equal(comparable, value)).collect::<Result<Vec<_>, _>>()?;
+    values.sort_unstable_by(|one, other| one.spelling.cmp(&other.spelling));
+    values.dedup();
+    Ok(values)
 }
 
 fn text(value: &Value) -> &str {

@@ -35,9 +35,9 @@ use std::collections::HashMap;
 
 use comparable::Comparable;
 
-pub(super) use compile::compile;
+pub(super) use compile::{compile, one_of};
 pub(super) use lookup::split;
-pub(super) use predicate::RowFilter;
+pub(super) use predicate::{Filter, RowFilter};
 
 /// What the fields of a table's filter type mean.
 #[derive(Debug, Default, PartialEq, Eq)]

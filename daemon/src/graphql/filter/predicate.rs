@@ -10,7 +10,7 @@ use super::pattern::Pattern;
 use crate::event::Members;
 use crate::hub::project::{ParsedEvent, Predicate};
 
-/// A filter of row events.
+/// A filter of events.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(in crate::graphql) struct RowFilter {
     pub(super) filter: Filter,

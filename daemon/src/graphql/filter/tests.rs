@@ -190,7 +190,9 @@ fn what_cannot_be_compared_is_refused_with_its_place() {
 fn columns_named_like_parts_of_a_filter_keep_their_names() {
     let odd =
         table("Odd", &[("filter", "int4#"), ("and", "bool"), ("filterScope", "text#"), ("not", "text")]);
-    let schema = Schema::build(&Catalog { tables: vec![odd] }, SchemaOptions::default()).unwrap();
+    let schema =
+        Schema::build(&Catalog { tables: vec![odd], ..Catalog::default() }, SchemaOptions::default())
+            .unwrap();
     let document = r#"subscription { oddChanged(filter: 1, filter_2: { and: { eq: true }, not_2: { not: { eq: "x" } },
         and_2: [{ filterScope: { like: "%" } }] } filterScope_2: RECORD) { eventId } }"#;
     assert_eq!(spelled(&interest(&schema, document, "").constraints), ["and=true", "filter=1"]);

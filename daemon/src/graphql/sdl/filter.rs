@@ -2,14 +2,14 @@
 
 use std::fmt::Write;
 
-use super::{Draft, quoted};
+use super::{Drafting, quoted};
 use crate::graphql::filter::comparable::Comparable;
 use crate::graphql::filter::operators::{NULLNESS, SCOPE, SCOPE_EITHER, SCOPE_RECORD, Takes};
 use crate::graphql::filter::{FilterField, FilterType, Subject};
 use crate::graphql::names;
 use crate::source::catalog::{AttachedTable, ColumnType};
 
-impl Draft {
+impl Drafting {
     /// The filter type of a table, called `name`.
     pub(super) fn filter_type(&mut self, name: &str, table: &AttachedTable, fields: &[String]) -> FilterType {
         let mut filter = FilterType::default();

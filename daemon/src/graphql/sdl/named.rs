@@ -3,14 +3,14 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::{Draft, quoted};
+use super::{Drafting, quoted};
 use crate::graphql::bindings::Source;
 use crate::graphql::labels::Labels;
 use crate::graphql::names;
 use crate::graphql::scalar::Scalar;
 use crate::source::catalog::{Column, ColumnType};
 
-impl Draft {
+impl Drafting {
     /// The type of a column's field.
     pub(super) fn output_type(&mut self, column: &Column) -> String {
         let name = self.type_of(&column.column_type);

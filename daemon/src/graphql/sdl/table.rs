@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use super::{Draft, quoted};
+use super::{Drafting, quoted};
 use crate::event::Operation;
 use crate::graphql::bindings::{FilterArgument, KeyArgument, Root, RowRoot, Source};
 use crate::graphql::filter::operators::{SCOPE_EITHER, SCOPE_RECORD};
@@ -17,7 +17,7 @@ struct Arguments {
     sdl: String,
 }
 
-impl Draft {
+impl Drafting {
     /// The type name of a table, which is taken now; nothing if the table is left out.
     pub(super) fn name(&mut self, table: &AttachedTable) -> Option<String> {
         let problem = |reason: &str| format!("table {} (type {:?}) {reason}", table.table, table.type_name);

@@ -1,5 +1,7 @@
 //! The behaviour of the module from outside: catalog, document and event in, text out.
 
+mod definitions;
+
 mod hostile;
 
 mod requests;
@@ -63,7 +65,7 @@ pub(super) fn shop() -> Catalog {
     );
     let line =
         table("Line", &[("order_id", "int8#"), ("sku", "text#"), ("at", "timestamptz#"), ("qty", "int2!")]);
-    Catalog { tables: vec![line, order] }
+    Catalog { tables: vec![line, order], ..Catalog::default() }
 }
 
 pub(super) fn schema() -> Schema {

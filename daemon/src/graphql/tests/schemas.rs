@@ -9,7 +9,8 @@ use crate::hub::project::Topic;
 use crate::source::catalog::{Catalog, ColumnType};
 
 fn build(tables: Vec<crate::source::catalog::AttachedTable>) -> Schema {
-    let schema = Schema::build(&Catalog { tables }, SchemaOptions::default()).expect("a schema");
+    let schema =
+        Schema::build(&Catalog { tables, ..Catalog::default() }, SchemaOptions::default()).expect("a schema");
     Compiled::parse_and_validate(schema.sdl(), "schema.graphql").expect("valid SDL");
     schema
 }

@@ -1,4 +1,4 @@
-//! Reads the attached tables: names, columns, comments and types.
+//! Reads the attached tables (names, columns, comments and types) and the definitions.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::error::{SessionError, in_time};
 use crate::event::Operation;
-use crate::source::catalog::{AttachedTable, Catalog, Column, ColumnType};
+use crate::source::catalog::{AttachedTable, Catalog, Column, ColumnType, Definition};
 
 /// Deepest nesting of composites and arrays that is looked into; below it a value is opaque.
 const TYPE_DEPTH_MAX: u32 = 8;
@@ -52,13 +52,17 @@ const TYPES: &str = "\
                  and m.attnum > 0 and not m.attisdropped order by m.attnum) \
     from reached r join pg_type t on t.oid = r.oid";
 
-/// Reads all of it. The three statements may see different moments; whatever changed in between
+/// The documents of `define_subscriptions`.
+const DEFINITIONS: &str = "select name, sdl from tidings.definitions order by name collate \"C\"";
+
+/// Reads all of it. The statements may see different moments; whatever changed in between
 /// has sent another wake-up, and the catalog is read again.
 pub(super) async fn load(client: &Client) -> Result<Catalog, SessionError> {
     let rows = async |statement| {
         in_time(async { client.query(statement, &[]).await.map_err(SessionError::Query) }).await
     };
     let (tables, columns, types) = (rows(TABLES).await?, rows(COLUMNS).await?, rows(TYPES).await?);
+    let definitions = rows(DEFINITIONS).await?;
     let types: Types = types
         .iter()
         .map(|row| {
@@ -99,7 +103,10 @@ pub(super) async fn load(client: &Client) -> Result<Catalog, SessionError> {
             columns: of_table.remove(&row.get(0)).unwrap_or_default(),
         }
     };
-    Ok(Catalog { tables: tables.iter().map(&mut table).collect() })
+    Ok(Catalog {
+        tables: tables.iter().map(&mut table).collect(),
+        definitions: definitions.iter().map(|row| Definition { name: row.get(0), sdl: row.get(1) }).collect(),
+    })
 }
 
 type Types = HashMap<u32, Type>;

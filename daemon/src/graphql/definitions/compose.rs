@@ -1,0 +1,117 @@
+//! Which tables and which documents the schema is made of.
+
+use std::sync::Arc;
+
+use apollo_compiler::Schema;
+use apollo_compiler::validation::{DiagnosticList, Valid};
+
+use super::{bind::bind, directives, strip::strip};
+use crate::graphql::bindings::{Bindings, MetadataChannels};
+use crate::graphql::schema::SchemaError;
+use crate::graphql::sdl::Draft;
+use crate::source::catalog::{AttachedTable, Catalog, Definition};
+
+/// A schema with its bindings.
+#[derive(Debug)]
+pub(in crate::graphql) struct Compiled {
+    pub(in crate::graphql) schema: Valid<Schema>,
+    pub(in crate::graphql) bindings: Bindings,
+    /// Tables and documents that were left out, and why.
+    pub(in crate::graphql) problems: Vec<String>,
+}
+
+/// Compiles the catalog; what makes it fail is left out and named.
+pub(in crate::graphql) fn compile_sound(
+    catalog: &Catalog,
+    metadata: &Arc<MetadataChannels>,
+) -> Result<Compiled, SchemaError> {
+    let all: Vec<&Definition> = catalog.definitions.iter().collect();
+    if let Ok(compiled) = compile(&catalog.tables, catalog, &all, metadata) {
+        return Ok(compiled);
+    }
+    let mut problems = Vec::new();
+    let tables = sound_tables(catalog, metadata, &mut problems);
+    let documents = sound_documents(&tables, catalog, metadata, &mut problems)?;
+    let mut compiled = compile(&tables, catalog, &documents, metadata)?;
+    compiled.problems.append(&mut problems);
+    Ok(compiled)
+}
+
+fn sound_tables(
+    catalog: &Catalog,
+    metadata: &Arc<MetadataChannels>,
+    problems: &mut Vec<String>,
+) -> Vec<AttachedTable> {
+    if compile(&catalog.tables, catalog, &[], metadata).is_ok() {
+        return catalog.tables.clone();
+    }
+    let is_sound = |table: &&AttachedTable| match compile(&[(*table).clone()], catalog, &[], metadata) {
+        Ok(_) => true,
+        Err(reason) => {
+            problems.push(format!("table {} (type {:?}): {reason}", table.table, table.type_name));
+            false
+        }
+    };
+    catalog.tables.iter().filter(is_sound).cloned().collect()
+}
+
+/// The documents that compose, found by adding one at a time for as long as one more fits: they may use
+/// each other's types in any order.
+fn sound_documents<'a>(
+    tables: &[AttachedTable],
+    catalog: &'a Catalog,
+    metadata: &Arc<MetadataChannels>,
+    problems: &mut Vec<String>,
+) -> Result<Vec<&'a Definition>, SchemaError> {
+    let mut sound: Vec<&Definition> = Vec::new();
+    let mut left: Vec<&Definition> = catalog.definitions.iter().collect();
+    loop {
+        let before = left.len();
+        let mut refused = Vec::new();
+        left.retain(|document| {
+            sound.push(document);
+            match compile(tables, catalog, &sound, metadata) {
+                Ok(_) => false,
+                Err(reason) => {
+                    sound.pop();
+                    refused.push(format!("definitions {:?}: {reason}", document.name));
+                    true
+                }
+            }
+        });
+        if left.is_empty() || left.len() == before {
+            problems.append(&mut refused);
+            return Ok(sound);
+        }
+    }
+}
+
+fn compile(
+    tables: &[AttachedTable],
+    catalog: &Catalog,
+    documents: &[&Definition],
+    metadata: &Arc<MetadataChannels>,
+) -> Result<Compiled, SchemaError> {
+    let Draft { mut bindings, problems, sdl } = Draft::of(tables, metadata);
+    // The channels of all tables are protected, those of tables left out too.
+    bindings.row_channels = catalog.tables.iter().map(|table| table.channel.as_str().into()).collect();
+    let mut builder = Schema::builder().parse(sdl, "tables").parse(directives::SDL, "directives");
+    for document in documents {
+        builder = builder.parse(document.sdl.as_str(), &document.name);
+    }
+    let built = builder.build().map_err(|refused| first(&refused.errors))?;
+    let mut schema = built.validate().map_err(|refused| first(&refused.errors))?.into_inner();
+    bind(&schema, &mut bindings).map_err(SchemaError::Invalid)?;
+    strip(&mut schema);
+    let schema = schema.validate().map_err(|refused| first(&refused.errors))?;
+    Ok(Compiled { schema, bindings, problems })
+}
+
+/// The first error with its place.
+fn first(errors: &DiagnosticList) -> SchemaError {
+    let error = errors.iter().next().map(|diagnostic| diagnostic.to_json());
+    SchemaError::Invalid(error.map_or_else(String::new, |error| match error.locations.first() {
+        Some(at) => format!("{}:{}: {}", at.line, at.column, error.message),
+        None => error.message,
+    }))
+}
