@@ -9,6 +9,9 @@ use crate::graphql::filter::FilterType;
 use crate::graphql::filter::comparable::Comparable;
 use crate::graphql::labels::Labels;
 
+/// Names of roles.
+type Roles = Vec<Box<str>>;
+
 /// Meaning of every field that is not simply the payload member of its own name.
 #[derive(Debug, Default)]
 pub(super) struct Bindings {
@@ -19,7 +22,7 @@ pub(super) struct Bindings {
     /// Labels of the enum types.
     labels: HashMap<Box<str>, Arc<Labels>>,
     /// By type, then by field: the roles that may see it, where not everybody may.
-    visible_to: HashMap<Box<str>, HashMap<Box<str>, Vec<Box<str>>>>,
+    visible_to: HashMap<Box<str>, HashMap<Box<str>, Roles>>,
     /// Channels that attached tables feed: `events` refuses them.
     pub(super) row_channels: HashSet<Box<str>>,
     /// Channels whose custom types hide fields: `events` refuses them, too.
@@ -185,7 +188,7 @@ impl Bindings {
     }
 
     /// Hides a field from everybody but these roles.
-    pub(super) fn hide(&mut self, type_name: &str, field: &str, roles: Vec<Box<str>>) {
+    pub(super) fn hide(&mut self, type_name: &str, field: &str, roles: Roles) {
         self.visible_to.entry(type_name.into()).or_default().insert(field.into(), roles);
     }
 
