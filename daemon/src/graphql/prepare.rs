@@ -78,6 +78,7 @@ impl Schema {
             constraints: route.constraints,
             residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
             projection: plan.result.clone(),
+            deferral: None,
         }))
     }
 

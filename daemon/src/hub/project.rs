@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::promise::Deferral;
 use crate::event::{Event, Members, Operation};
 
 /// What a subscription listens to: one hash look-up of the router.
@@ -49,6 +50,9 @@ pub struct Interest {
     /// Makes the result. Subscriptions whose results are the same bytes for every event must
     /// share one `Arc`: the hub encodes once per distinct pointer.
     pub projection: Arc<dyn Projection>,
+    /// Makes the result in place of the projection, where that takes time. Equal deferrals must share
+    /// one `Arc`: the work is done once per distinct pointer.
+    pub deferral: Option<Arc<dyn Deferral>>,
 }
 
 /// Turns an event into the bytes of a GraphQL result. Pure: the same event gives the same bytes.
