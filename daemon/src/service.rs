@@ -64,6 +64,8 @@ mod live;
 
 mod subscription;
 
+mod throttle;
+
 pub use connection::Connection;
 pub use subscription::Subscription;
 

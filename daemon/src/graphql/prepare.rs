@@ -12,6 +12,7 @@ use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
 use crate::graphql::schema::{PlanKey, Schema};
+use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Interest, Predicate};
@@ -72,6 +73,8 @@ impl Schema {
             coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
+        let throttle =
+            throttle::of(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
         let filters = &self.shared.filters;
         Ok(Prepared::Subscription(Interest {
             topics: route.topics,
@@ -79,6 +82,7 @@ impl Schema {
             residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
             projection: plan.result.clone(),
             deferral: None,
+            throttle,
         }))
     }
 

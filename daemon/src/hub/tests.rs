@@ -77,6 +77,7 @@ impl Fixture {
             residual,
             projection: self.projection.clone(),
             deferral: None,
+            throttle: None,
         };
         let identity = Arc::new(Identity { tenant: tenant.map(Into::into), ..Identity::default() });
         let mailbox = Arc::new(Mailbox::new(limits));

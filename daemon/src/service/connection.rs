@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::live::{Live, Parts};
+use super::throttle::Throttles;
 use super::{Service, not_ready};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
@@ -19,12 +20,13 @@ pub struct Connection {
     mailbox: Arc<Mailbox>,
     next: u64,
     live: HashMap<SubscriptionId, Arc<Live>>,
+    throttles: Throttles,
 }
 
 impl Connection {
     pub(super) fn new(service: Service, identity: Arc<Identity>) -> Self {
         let mailbox = Arc::new(Mailbox::new(service.0.shared.options.mailbox));
-        Self { service, identity, mailbox, next: 0, live: HashMap::new() }
+        Self { service, identity, mailbox, next: 0, live: HashMap::new(), throttles: Throttles::default() }
     }
 
     /// Starts a subscription; it is live when this returns.
@@ -52,6 +54,9 @@ impl Connection {
             mailbox: self.mailbox.clone(),
             subscription,
         };
+        if let Some(throttle) = &interest.throttle {
+            self.throttles.add(subscription, throttle, self.service.0.hub.position().cursor);
+        }
         self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
         shared.options.metrics.subscriptions.inc();
         tracing::debug!(subscription = subscription.0, "subscription is live");
@@ -60,6 +65,7 @@ impl Connection {
 
     /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.
     pub fn complete(&mut self, subscription: SubscriptionId) {
+        self.throttles.remove(subscription);
         if let Some(live) = self.live.remove(&subscription) {
             self.service.0.shared.live.end(&self.service.0.hub, &live);
             self.service.0.shared.options.metrics.subscriptions.dec();
@@ -71,7 +77,10 @@ impl Connection {
     pub async fn drain(&mut self, into: &mut Vec<Delivery>) {
         let before = into.len();
         while into.len() == before {
-            self.mailbox.drain(into).await;
+            tokio::select! {
+                () = self.mailbox.drain(into) => self.throttles.conflate(into, before),
+                () = self.throttles.wait() => self.throttles.release(into),
+            }
             self.forget_ended(into, before);
         }
     }
@@ -96,11 +105,12 @@ impl Connection {
     }
 
     /// Where the connection stands if nothing is under way for it: it has seen all that there was
-    /// for it up to this cursor. `None` while its mailbox holds something.
+    /// for it up to this cursor. `None` while its mailbox holds something, or a throttle does.
     pub fn quiet_cursor(&self) -> Option<CursorText> {
         // Read before the mailbox: what comes in between is later than this position.
         let position = self.service.0.hub.position();
-        self.mailbox.is_quiet_since(position.event).then_some(position.cursor)
+        let quiet = self.throttles.are_quiet() && self.mailbox.is_quiet_since(position.event);
+        quiet.then_some(position.cursor)
     }
 
     /// Whom the connection belongs to.

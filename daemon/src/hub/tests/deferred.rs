@@ -45,6 +45,7 @@ fn subscribe(fixture: &Fixture, mailbox: &Arc<Mailbox>, number: u64, deferral: O
         residual: None,
         projection: fixture.projection.clone(),
         deferral: deferral.map(|slow| slow.clone() as Arc<dyn Deferral>),
+        throttle: None,
     };
     let identity = Arc::new(Identity::default());
     let subscriber = fixture.hub.subscribe(interest, identity, mailbox.clone(), SubscriptionId(number));
