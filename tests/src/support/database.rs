@@ -245,6 +245,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
 pub(crate) struct Refusal {
     pub(crate) code: SqlState,
     pub(crate) message: String,
+    pub(crate) detail: Option<String>,
     pub(crate) hint: Option<String>,
 }
 
@@ -253,6 +254,7 @@ impl From<&DbError> for Refusal {
         Self {
             code: error.code().clone(),
             message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
         }
     }
