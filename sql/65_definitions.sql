@@ -139,10 +139,10 @@ begin
     end if;
     raise exception using errcode = 'dependent_objects_still_exist',
         message = format(case when sdl is null then 'document "%s" cannot be dropped: it is needed by %s'
-            else 'document "%s" cannot be replaced: what it takes away is needed by %s' end, name, broken),
+            else 'document "%s" cannot be stored: it would break %s' end, name, broken),
         detail = details,
         hint = case when sdl is null then 'Replace or drop those documents first.'
-            else 'Keep what they use, or replace or drop those documents first.' end;
+            else 'Leave what they use as it is, or replace or drop those documents first.' end;
 end
 $$;
 

@@ -1,15 +1,24 @@
 -- Nobody but the owner may do anything until one of the grants is given.
 
-create function tidings.grant_publisher(role regrole) returns void
-language plpgsql
+create function tidings.require_role(role regrole, asking text) returns void
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if role is null or not exists (select from pg_roles r where r.oid = role) then
         raise exception using errcode = 'undefined_object',
             message = 'role is null or does not exist',
-            hint = 'Name a role, for example select tidings.grant_publisher(''app'');';
+            hint = format('Name a role, for example select tidings.%s(''app'');', asking);
     end if;
+end
+$$;
+
+create function tidings.grant_publisher(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.require_role(role, 'grant_publisher');
     -- A regrole prints as a quoted name.
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant execute on function '
@@ -28,11 +37,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if role is null or not exists (select from pg_roles r where r.oid = role) then
-        raise exception using errcode = 'undefined_object',
-            message = 'role is null or does not exist',
-            hint = 'Name a role, for example select tidings.grant_daemon(''tidings_daemon'');';
-    end if;
+    perform tidings.require_role(role, 'grant_daemon');
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
@@ -49,11 +54,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if role is null or not exists (select from pg_roles r where r.oid = role) then
-        raise exception using errcode = 'undefined_object',
-            message = 'role is null or does not exist',
-            hint = 'Name a role, for example select tidings.grant_definer(''deployer'');';
-    end if;
+    perform tidings.require_role(role, 'grant_definer');
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select, insert, update, delete on tidings.definitions, tidings.defined_names to %s', role);
     execute format('grant select (target, type_name, channel) on tidings.attachments to %s', role);

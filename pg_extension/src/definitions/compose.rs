@@ -6,9 +6,8 @@ use graphql_parser::Pos;
 
 use super::directives::DEFINITIONS_OF_DIRECTIVES;
 use super::graph::{Entry, Graph, Kind, Origin};
-use super::parse::{
-    Definition, Directive, Document, EnumValue, Field, InputValue, TypeDefinition, TypeExtension,
-};
+use super::parse::{Definition, Document};
+use super::parts::Parts;
 use super::problem::{Place, Problems};
 use super::scan::At;
 use super::world::World;
@@ -25,7 +24,7 @@ const SCALARS: [&str; 12] = [
 pub(super) const SUBSCRIPTION: &str = "Subscription";
 
 /// A document that could be read.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Readable<'a> {
     pub(super) name: &'a str,
     /// See [`super::scan::Scanned`].
@@ -42,19 +41,6 @@ impl Readable<'_> {
     }
 }
 
-/// The parts that a definition and an extension have in common.
-struct Parts<'a> {
-    kind: Kind,
-    name: &'a str,
-    position: Pos,
-    interfaces: &'a [String],
-    fields: &'a [Field],
-    inputs: &'a [InputValue],
-    members: &'a [String],
-    values: &'a [EnumValue],
-    directives: &'a [Directive],
-}
-
 pub(super) fn compose<'a>(
     documents: &'a [Readable<'a>],
     world: &'a World,
@@ -69,7 +55,7 @@ pub(super) fn compose<'a>(
     for (index, document) in documents.iter().enumerate() {
         for definition in &document.definitions.definitions {
             if let Definition::TypeExtension(extension) = definition {
-                composer.extension(index, &extension_parts(extension));
+                composer.extension(index, &Parts::of_extension(extension));
             }
         }
     }
@@ -133,7 +119,7 @@ impl<'a> Composer<'a, '_> {
                 );
             }
             Definition::TypeDefinition(definition) => {
-                let parts = definition_parts(definition);
+                let parts = Parts::of_definition(definition);
                 let place = self.place(document, parts.position);
                 if self.may_define(place, &parts) {
                     let mut entry = Entry::new(parts.name, parts.kind, Origin::Document(place));
@@ -203,7 +189,7 @@ impl<'a> Composer<'a, '_> {
         if !refusal.is_empty() {
             return self.problems.add(place, refusal);
         }
-        // Taken out while it is filled: places are looked up meanwhile.
+        // Filled apart: the graph cannot change while it is read.
         let mut added = Entry::new(name, parts.kind, Origin::Document(place));
         self.fill(&mut added, document, parts);
         if let Some(entry) = self.graph.get_mut(name) {
@@ -251,70 +237,6 @@ pub(super) fn find_repeated<'n, T>(
     for (item, name) in items {
         if seen.insert(name, ()).is_some() {
             repeated(item, name);
-        }
-    }
-}
-
-fn no_parts<'a>(kind: Kind, name: &'a str, position: Pos, directives: &'a [Directive]) -> Parts<'a> {
-    Parts {
-        kind,
-        name,
-        position,
-        interfaces: &[],
-        fields: &[],
-        inputs: &[],
-        members: &[],
-        values: &[],
-        directives,
-    }
-}
-
-fn definition_parts<'a>(definition: &'a TypeDefinition) -> Parts<'a> {
-    match definition {
-        TypeDefinition::Scalar(it) => no_parts(Kind::Scalar, &it.name, it.position, &it.directives),
-        TypeDefinition::Object(it) => Parts {
-            interfaces: &it.implements_interfaces,
-            fields: &it.fields,
-            ..no_parts(Kind::Object, &it.name, it.position, &it.directives)
-        },
-        TypeDefinition::Interface(it) => Parts {
-            interfaces: &it.implements_interfaces,
-            fields: &it.fields,
-            ..no_parts(Kind::Interface, &it.name, it.position, &it.directives)
-        },
-        TypeDefinition::Union(it) => {
-            Parts { members: &it.types, ..no_parts(Kind::Union, &it.name, it.position, &it.directives) }
-        }
-        TypeDefinition::Enum(it) => {
-            Parts { values: &it.values, ..no_parts(Kind::Enum, &it.name, it.position, &it.directives) }
-        }
-        TypeDefinition::InputObject(it) => {
-            Parts { inputs: &it.fields, ..no_parts(Kind::Input, &it.name, it.position, &it.directives) }
-        }
-    }
-}
-
-fn extension_parts<'a>(extension: &'a TypeExtension) -> Parts<'a> {
-    match extension {
-        TypeExtension::Scalar(it) => no_parts(Kind::Scalar, &it.name, it.position, &it.directives),
-        TypeExtension::Object(it) => Parts {
-            interfaces: &it.implements_interfaces,
-            fields: &it.fields,
-            ..no_parts(Kind::Object, &it.name, it.position, &it.directives)
-        },
-        TypeExtension::Interface(it) => Parts {
-            interfaces: &it.implements_interfaces,
-            fields: &it.fields,
-            ..no_parts(Kind::Interface, &it.name, it.position, &it.directives)
-        },
-        TypeExtension::Union(it) => {
-            Parts { members: &it.types, ..no_parts(Kind::Union, &it.name, it.position, &it.directives) }
-        }
-        TypeExtension::Enum(it) => {
-            Parts { values: &it.values, ..no_parts(Kind::Enum, &it.name, it.position, &it.directives) }
-        }
-        TypeExtension::InputObject(it) => {
-            Parts { inputs: &it.fields, ..no_parts(Kind::Input, &it.name, it.position, &it.directives) }
         }
     }
 }

@@ -5,7 +5,7 @@
 //! - `scan`: bounds the text and evens out its lines and columns
 //! - `parse`: the parser, and its errors in our words
 //! - `world`: what is there besides the document
-//! - `compose`, `graph`: all documents as one
+//! - `parts`, `compose`, `graph`: all documents as one
 //! - `types`, `interfaces`, `directives`, `values`: the rules of GraphQL
 //! - `subscription`: the rules of our own directives
 //! - `problem`: what is wrong, collected
@@ -20,6 +20,7 @@ mod world;
 
 mod compose;
 mod graph;
+mod parts;
 
 mod directives;
 mod interfaces;
@@ -78,26 +79,26 @@ fn check_definition(name: &str, sdl: Option<&str>, world: JsonB) -> JsonB {
 /// Checks a document together with the others; without one, only what its absence does to them.
 fn find(name: &str, sdl: Option<&str>, world: &World) -> Finding {
     // Others that cannot be read, say because somebody wrote to the table, are left aside.
-    let others: Vec<Readable<'_>> =
+    let mut documents: Vec<Readable<'_>> =
         world.documents.iter().filter_map(|document| readable(&document.name, &document.sdl).ok()).collect();
-    let (mut after, own) = (others.clone(), others.len());
+    let own = documents.len();
     if let Some(sdl) = sdl {
         let scanned = scan(sdl);
         if scanned.as_ref().is_ok_and(|scanned| scanned.is_empty) {
             refuse_empty(name);
         }
-        after.push(readable(name, sdl).unwrap_or_else(|problem| refuse_syntax(name, &problem)));
+        documents.push(readable(name, sdl).unwrap_or_else(|problem| refuse_syntax(name, &problem)));
     }
-    let mut checked = check(&after, world, own);
+    let mut checked = check(&documents, world, own);
     if checked.problems.iter().any(|problem| problem.place.document != own) {
         // What was wrong before, say because a table is gone, is not this document's doing.
-        let mut before = others;
-        before.extend(world.current.as_deref().and_then(|sdl| readable(name, sdl).ok()));
-        let before = check(&before, world, own).problems;
+        documents.truncate(own);
+        documents.extend(world.current.as_deref().and_then(|sdl| readable(name, sdl).ok()));
+        let before = check(&documents, world, own).problems;
         checked.problems.retain(|problem| problem.place.document == own || !before.contains(problem));
     }
     let told = |problem: Problem| Told {
-        document: (problem.place.document != own).then(|| after[problem.place.document].name.to_owned()),
+        document: (problem.place.document != own).then(|| documents[problem.place.document].name.to_owned()),
         line: problem.place.line,
         column: problem.place.column,
         message: problem.message,

@@ -5,6 +5,7 @@ mod capture;
 mod definitions;
 mod dump;
 mod follow;
+mod hostile_definitions;
 mod installation;
 mod order;
 mod partitions;
