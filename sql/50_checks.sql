@@ -72,7 +72,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select array['Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
-            'Cursor', 'Opaque', 'ResolveScope', 'FilterIs', 'FilterScope']
+            'Cursor', 'Opaque', 'ResolveScope', 'FilterIs', 'FilterScope', 'OpaqueFilter']
         || array_agg(scalar || suffix)
     from unnest('{Int,Float,String,Boolean,ID,BigInt,BigFloat,UUID,Datetime,Date,Time,JSON}'::text[]) scalar
     cross join unnest('{"",Filter,ListFilter}'::text[]) suffix;

@@ -27,12 +27,19 @@ as $$
             from tidings.attachments a),
         'types', (
             select coalesce(jsonb_agg(jsonb_build_object(
-                'name', tidings.pascal_case(t.typname),
+                'name', n.name,
                 'postgres', format_type(t.oid, null),
-                'is_enum', t.typtype = 'e') order by t.typname, t.oid), '[]')
+                'is_enum', t.typtype = 'e',
+                'filters', array[n.name || 'Filter', n.name || 'ListFilter']) order by t.typname, t.oid), '[]')
             from pg_type t
-            where t.typtype in ('e', 'c') and t.oid in (select r.oid from tidings.reached_types() r)
-                and tidings.pascal_case(t.typname) ~ '^[A-Za-z]'),
+            cross join lateral (
+                select tidings.legal_name(coalesce(tidings.pascal_case(t.typname), ''))) n (name)
+            where t.oid in (select r.oid from tidings.reached_types() r)
+                -- GraphQL has no enum without values and no object without fields.
+                and (t.typtype = 'e' and exists (select from pg_enum e where e.enumtypid = t.oid)
+                    or t.typtype = 'c' and exists (
+                        select from pg_attribute c
+                        where c.attrelid = t.typrelid and c.attnum > 0 and not c.attisdropped))),
         'reserved', tidings.reserved_types());
 $$;
 

@@ -57,7 +57,7 @@ begin
     perform tidings.require_role(role, 'grant_definer');
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select, insert, update, delete on tidings.definitions, tidings.defined_names to %s', role);
-    execute format('grant select (target, type_name, channel) on tidings.attachments to %s', role);
+    execute format('grant select (target, type_name, channel, columns) on tidings.attachments to %s', role);
     execute format('grant execute on function '
         '@extschema@.define_subscriptions(text, text), '
         '@extschema@.drop_subscriptions(text), '
@@ -66,7 +66,7 @@ begin
         'tidings.lock_definitions(text), '
         'tidings.raise_definition_problems(text, text, jsonb), '
         'tidings.why_not_callable(text, text), '
-        'tidings.pascal_case(text), tidings.reached_types(), tidings.reserved_types(), '
+        'tidings.legal_name(text), tidings.pascal_case(text), tidings.reached_types(), tidings.reserved_types(), '
         'tidings.type_names(text), tidings.root_fields(text) to %s', role);
 end
 $$;

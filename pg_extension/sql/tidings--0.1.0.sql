@@ -309,7 +309,7 @@ language sql immutable
 set search_path = pg_catalog, pg_temp
 as $$
     select array['Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
-            'Cursor', 'Opaque', 'ResolveScope', 'FilterIs', 'FilterScope']
+            'Cursor', 'Opaque', 'ResolveScope', 'FilterIs', 'FilterScope', 'OpaqueFilter']
         || array_agg(scalar || suffix)
     from unnest('{Int,Float,String,Boolean,ID,BigInt,BigFloat,UUID,Datetime,Date,Time,JSON}'::text[]) scalar
     cross join unnest('{"",Filter,ListFilter}'::text[]) suffix;
@@ -1075,17 +1075,22 @@ begin
 end
 $$;
 
--- The types that columns of attached tables have, through domains, arrays and composites.
+-- The types that captured columns have, through domains, arrays and composites.
 create function tidings.reached_types() returns table (oid oid)
 language sql stable
 set search_path = pg_catalog, pg_temp
--- The recursion is estimated far too high, and compiling it takes longer than running it.
+-- The recursion is estimated far too high. By index it costs what the attached tables have, not the catalog.
 set jit = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
 as $$
     with recursive reached (oid) as (
         select c.atttypid
         from tidings.attachments a
         join pg_attribute c on c.attrelid = a.target and c.attnum > 0 and not c.attisdropped
+            and c.attgenerated <> 'v'
+        where a.columns is null or c.attname = any (a.columns)
         union
         select n.oid
         from reached r
@@ -1255,12 +1260,19 @@ as $$
             from tidings.attachments a),
         'types', (
             select coalesce(jsonb_agg(jsonb_build_object(
-                'name', tidings.pascal_case(t.typname),
+                'name', n.name,
                 'postgres', format_type(t.oid, null),
-                'is_enum', t.typtype = 'e') order by t.typname, t.oid), '[]')
+                'is_enum', t.typtype = 'e',
+                'filters', array[n.name || 'Filter', n.name || 'ListFilter']) order by t.typname, t.oid), '[]')
             from pg_type t
-            where t.typtype in ('e', 'c') and t.oid in (select r.oid from tidings.reached_types() r)
-                and tidings.pascal_case(t.typname) ~ '^[A-Za-z]'),
+            cross join lateral (
+                select tidings.legal_name(coalesce(tidings.pascal_case(t.typname), ''))) n (name)
+            where t.oid in (select r.oid from tidings.reached_types() r)
+                -- GraphQL has no enum without values and no object without fields.
+                and (t.typtype = 'e' and exists (select from pg_enum e where e.enumtypid = t.oid)
+                    or t.typtype = 'c' and exists (
+                        select from pg_attribute c
+                        where c.attrelid = t.typrelid and c.attnum > 0 and not c.attisdropped))),
         'reserved', tidings.reserved_types());
 $$;
 
@@ -1846,7 +1858,7 @@ begin
     perform tidings.require_role(role, 'grant_definer');
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select, insert, update, delete on tidings.definitions, tidings.defined_names to %s', role);
-    execute format('grant select (target, type_name, channel) on tidings.attachments to %s', role);
+    execute format('grant select (target, type_name, channel, columns) on tidings.attachments to %s', role);
     execute format('grant execute on function '
         '@extschema@.define_subscriptions(text, text), '
         '@extschema@.drop_subscriptions(text), '
@@ -1855,7 +1867,7 @@ begin
         'tidings.lock_definitions(text), '
         'tidings.raise_definition_problems(text, text, jsonb), '
         'tidings.why_not_callable(text, text), '
-        'tidings.pascal_case(text), tidings.reached_types(), tidings.reserved_types(), '
+        'tidings.legal_name(text), tidings.pascal_case(text), tidings.reached_types(), tidings.reserved_types(), '
         'tidings.type_names(text), tidings.root_fields(text) to %s', role);
 end
 $$;

@@ -81,6 +81,9 @@ fn built_in(world: &World) -> Graph<'_> {
     for column_type in &world.types {
         let kind = if column_type.is_enum { Kind::Enum } else { Kind::Object };
         graph.add(Entry::new(&column_type.name, kind, Origin::Derived(&column_type.postgres)));
+        for filter in &column_type.filters {
+            graph.add(Entry::new(filter, Kind::Input, Origin::Kept(&column_type.postgres)));
+        }
     }
     for name in &world.reserved {
         graph.add(Entry::new(name, Kind::Input, Origin::Internal));

@@ -38,4 +38,6 @@ pub(super) struct ColumnType {
     /// The type as PostgreSQL names it.
     pub(super) postgres: String,
     pub(super) is_enum: bool,
+    /// Input types that filters on it have.
+    pub(super) filters: Vec<String>,
 }

@@ -2,8 +2,9 @@
 create schema app;
 create type app.mood as enum ('sad', 'ok');
 create type app.geo_point as (x int, y int);
-create table app.orders (id int primary key, mood app.mood, place app.geo_point);
-select attach_trigger('app.orders', type_name => 'Order', channel => 'orders');
+create type app.internal as enum ('x');
+create table app.orders (id int primary key, mood app.mood, place app.geo_point, internal app.internal);
+select attach_trigger('app.orders', type_name => 'Order', channel => 'orders', columns => '{id,mood,place}');
 create function app.resolve(jsonb, jsonb) returns jsonb language sql stable as 'select $1';
 create function app."Resolve"(jsonb, jsonb) returns jsonb language sql stable as 'select $1';
 create function app.allow(jsonb, jsonb) returns boolean language sql stable as 'select true';
