@@ -9,3 +9,5 @@ mod extension;
 mod protocol;
 
 mod streaming;
+
+mod browser;
