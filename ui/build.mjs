@@ -68,7 +68,7 @@ async function assets() {
 // The Rust expression that embeds them.
 function table(files) {
   const rows = files.map(({ name, media, text }) =>
-    `    Asset::new("${name}", "${digest(text)}", "${media}", include_bytes!("${name}.gz")),`);
+    `    Asset::new("${name}", r#"W/"${digest(text)}""#, "${media}", include_bytes!("${name}.gz")),`);
   return `// Written by ui/build.mjs; the page comes first.\n[\n${rows.join('\n')}\n]\n`;
 }
 

@@ -50,15 +50,28 @@ export function App() {
 
 // Asks for the schema again when a token has been typed: the daemon shows it to nobody without.
 function SchemaRefresh({ headers }) {
-  const { headerEditor } = useEditorContext();
+  const { headerEditor, responseEditor } = useEditorContext();
   const introspect = useSchemaStore((store) => store.introspect);
+  const failure = useSchemaStore((store) => store.fetchError);
   useEffect(() => {
     const value = headers ?? headerEditor?.getValue();
-    if (!value || value === HEADERS) return undefined;
+    if (!value || value === HEADERS || !isJson(value)) return undefined;
     const timer = setTimeout(introspect, TYPING_PAUSE_MS);
     return () => clearTimeout(timer);
   }, [headers, headerEditor, introspect]);
+  // GraphiQL shows the failure in the place of results, and leaves it there when it is over.
+  useEffect(() => () => {
+    if (failure && responseEditor?.getValue() === failure) responseEditor.setValue('');
+  }, [failure, responseEditor]);
   return null;
+}
+
+function isJson(text) {
+  try {
+    return Boolean(JSON.parse(text));
+  } catch {
+    return false;
+  }
 }
 
 function TransportSwitch({ transport, choose }) {

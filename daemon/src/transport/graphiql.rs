@@ -22,8 +22,8 @@ use super::{Endpoint, Transport, http};
 #[derive(Debug)]
 struct Asset {
     name: &'static str,
-    /// Of its unpacked content, which its name carries, too; the page's name does not.
-    digest: &'static str,
+    /// Its `ETag`, from a digest of its content. Weak, because the packed and the unpacked form share it.
+    tag: &'static str,
     media: &'static str,
     /// Its content, as gzip.
     packed: &'static [u8],
@@ -32,13 +32,8 @@ struct Asset {
 }
 
 impl Asset {
-    const fn new(
-        name: &'static str,
-        digest: &'static str,
-        media: &'static str,
-        packed: &'static [u8],
-    ) -> Self {
-        Self { name, digest, media, packed, unpacked: OnceLock::new() }
+    const fn new(name: &'static str, tag: &'static str, media: &'static str, packed: &'static [u8]) -> Self {
+        Self { name, tag, media, packed, unpacked: OnceLock::new() }
     }
 
     fn unpacked(&'static self) -> &'static [u8] {
@@ -108,9 +103,7 @@ pub async fn asset(
 }
 
 fn send(asset: &'static Asset, headers: &HeaderMap, caching: HeaderValue) -> Response {
-    // Weak, because the packed and the unpacked form share it.
-    let tag = format!("W/\"{}\"", asset.digest);
-    let mut response = if names(headers, header::IF_NONE_MATCH, &tag) {
+    let mut response = if items(headers, header::IF_NONE_MATCH).any(|item| item == asset.tag || item == "*") {
         StatusCode::NOT_MODIFIED.into_response()
     } else if takes_gzip(headers) {
         ([(header::CONTENT_ENCODING, "gzip")], asset.packed).into_response()
@@ -119,6 +112,7 @@ fn send(asset: &'static Asset, headers: &HeaderMap, caching: HeaderValue) -> Res
     };
     let about = response.headers_mut();
     about.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.media));
+    about.insert(header::ETAG, HeaderValue::from_static(asset.tag));
     about.insert(header::CACHE_CONTROL, caching);
     about.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
     about.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
@@ -129,9 +123,6 @@ fn send(asset: &'static Asset, headers: &HeaderMap, caching: HeaderValue) -> Res
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
     ] {
         about.insert(name, HeaderValue::from_static(value));
-    }
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        about.insert(header::ETAG, tag);
     }
     response
 }
@@ -148,12 +139,39 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     quality("gzip").or_else(|| quality("*")).unwrap_or(false)
 }
 
-fn names(headers: &HeaderMap, header: HeaderName, tag: &str) -> bool {
-    items(headers, header).any(|item| item == tag || item == "*")
-}
-
 /// The members of a header that is a list.
 fn items(headers: &HeaderMap, header: HeaderName) -> impl Iterator<Item = &str> {
     let values = headers.get_all(header).into_iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(str::trim)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_who_takes_it() {
+        let takes = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, value.parse().unwrap());
+            takes_gzip(&headers)
+        };
+        assert!(takes("gzip, deflate, br"));
+        assert!(takes("br;q=1.0, GZIP; q=0.1"));
+        assert!(takes("*"));
+        assert!(!takes("gzip;q=0, *"));
+        assert!(!takes("gzip; q=0.000"));
+        assert!(!takes("identity"));
+        assert!(!takes("*;q=0"));
+        assert!(!takes_gzip(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn what_is_embedded_is_whole() {
+        for asset in &ASSETS {
+            let mut content = Vec::new();
+            GzDecoder::new(asset.packed).read_to_end(&mut content).unwrap();
+            assert_eq!(asset.unpacked(), content);
+        }
+    }
 }
