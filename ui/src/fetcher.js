@@ -1,25 +1,32 @@
 // GraphiQL's fetcher: subscriptions go over the chosen transport, everything else is a POST.
 
-import { getOperationAST, parse } from 'graphql';
+import { getOperationAST, Kind, parse } from 'graphql';
 
 export const IDLE = { phase: 'idle' };
 
 // `chosen()` is the transport of the moment; `report(progress)` hears how the subscription fares.
 export function createFetcher(url, chosen, report) {
-  return (request, { headers = {}, documentAST } = {}) => {
+  return (params, { headers = {} } = {}) => {
     const texts = Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
-    return isSubscription(request, documentAST)
+    const { request, kind } = look(params);
+    return kind === 'subscription'
       ? subscription(url, chosen(), request, texts, report)
       : post(url, request, texts);
   };
 }
 
-function isSubscription({ query, operationName }, documentAST) {
+// What is asked for. GraphiQL learns the names of a document's operations a moment after they were
+// typed, so a quick hand runs a new document under an old name; where there is one operation only,
+// its own name is sent.
+function look(params) {
   try {
-    return getOperationAST(documentAST ?? parse(query), operationName)?.operation === 'subscription';
+    const document = parse(params.query);
+    const operations = document.definitions.filter(({ kind }) => kind === Kind.OPERATION_DEFINITION);
+    const request = operations.length === 1 ? { ...params, operationName: operations[0].name?.value } : params;
+    return { request, kind: getOperationAST(document, request.operationName)?.operation };
   } catch {
     // The daemon says what is wrong with it.
-    return false;
+    return { request: params };
   }
 }
 
