@@ -10,7 +10,7 @@ import { TRANSPORTS } from './transports.js';
 
 // Whatever path the page was asked for on is the endpoint.
 const ENDPOINT = location.origin + location.pathname;
-// Nobody types faster than this between two keys of a token.
+// A pause of this length says that a token has been typed to its end.
 const TYPING_PAUSE_MS = 400;
 
 export function App() {

@@ -12,7 +12,7 @@ import { createClient as createWebSocketClient } from 'graphql-ws';
 function overSse(url, request, headers, sink) {
   const client = createSseClient({ url, headers, retryAttempts: 0 });
   // The daemon sends the response's head when the subscription has begun.
-  const stop = client.subscribe(
+  return client.subscribe(
     request,
     {
       next: sink.next,
@@ -21,7 +21,6 @@ function overSse(url, request, headers, sink) {
     },
     { connected: sink.live },
   );
-  return stop;
 }
 
 // The errors that the daemon gave instead of a stream; otherwise what the browser says.
