@@ -14,6 +14,8 @@ create table tidings.attachments (
     condition text,
     include_old boolean not null default false,
     always boolean not null default false,
+    -- Whether the table's policies for SELECT decide about its events, too.
+    row_security boolean not null default false,
     attached_at timestamptz not null default pg_catalog.clock_timestamp()
 );
 select pg_catalog.pg_extension_config_dump('tidings.attachments', '');

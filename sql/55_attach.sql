@@ -127,6 +127,10 @@ begin
     end if;
     entry.include_old := coalesce(entry.include_old, false);
     entry.always := coalesce(entry.always, false);
+    entry.row_security := coalesce(entry.row_security, false);
+    if entry.row_security then
+        perform tidings.require_readable_policies(entry);
+    end if;
     entry.attached_at := clock_timestamp();
 
     delete from tidings.attachments a where a.target = entry.target;
@@ -264,10 +268,17 @@ begin
     end loop;
     -- Last, so that it is not said of what has failed.
     perform tidings.tell_field_names(entry);
-    if entry.tenant_column is null and entry.user_column is null then
+    if entry.row_security then
+        if not (select c.relrowsecurity from pg_class c where c.oid = entry.target) then
+            raise warning using
+                message = format('row security of %s is not enabled: who may select from it sees all its changes',
+                    entry.target),
+                hint = format('Enable it: alter table %s enable row level security;', relation);
+        end if;
+    elsif entry.tenant_column is null and entry.user_column is null then
         raise warning using
             message = format('every subscriber will see the changes of %s', entry.target),
-            hint = 'Name tenant_column or user_column unless all rows are meant for everybody.';
+            hint = 'Name tenant_column or user_column, or use row_security, unless all rows are meant for everybody.';
     end if;
 end
 $$;
@@ -308,7 +319,8 @@ create function @extschema@.attach_trigger(
     when_changed name[] default null,
     condition text default null,
     include_old boolean default false,
-    always boolean default false
+    always boolean default false,
+    row_security boolean default false
 ) returns void
 language plpgsql
 as $$
@@ -317,12 +329,12 @@ begin
     -- qualified and every argument has the exact type of the column it goes to.
     perform tidings.attach_for_caller(
         row(target, type_name, channel, tenant_column, user_column, operations, columns, when_changed,
-            condition, include_old, always, null::pg_catalog.timestamptz)::tidings.attachments,
+            condition, include_old, always, row_security, null::pg_catalog.timestamptz)::tidings.attachments,
         pg_catalog.current_setting('search_path'));
 end
 $$;
 comment on function @extschema@.attach_trigger(
-    regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean) is
+    regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean) is
     'Captures the changes of a table as events, and makes it a type of the GraphQL schema.';
 
 -- Removes whatever triggers of ours are there, registered or not.

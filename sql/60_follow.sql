@@ -204,6 +204,13 @@ begin
         perform tidings.notify_schema();
         return;
     end if;
+    if tg_tag in ('CREATE POLICY', 'ALTER POLICY', 'GRANT', 'REVOKE') then
+        -- May decide who sees what.
+        if exists (select from tidings.attachments a where a.row_security) then
+            perform tidings.notify_schema();
+        end if;
+        return;
+    end if;
     if tg_tag = 'CREATE TRIGGER' then
         -- The last trigger of a restored attachment: its columns may have other numbers than before.
         for target in
@@ -268,6 +275,11 @@ begin
     then
         return;
     end if;
+    if exists (select from pg_event_trigger_dropped_objects() d where d.object_type = 'policy')
+        and exists (select from tidings.attachments a where a.row_security)
+    then
+        perform tidings.notify_schema();
+    end if;
     for dropped in
         select d.objid, d.object_type, d.address_names, a.target, a.operations
         from pg_event_trigger_dropped_objects() d
@@ -305,7 +317,8 @@ end
 $$;
 
 create event trigger tidings_follow_ddl on ddl_command_end
-    when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'COMMENT', 'ALTER TYPE', 'ALTER DOMAIN')
+    when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'COMMENT', 'ALTER TYPE', 'ALTER DOMAIN',
+        'CREATE POLICY', 'ALTER POLICY', 'GRANT', 'REVOKE')
     execute function tidings.follow_ddl();
 create event trigger tidings_follow_drop on sql_drop
     execute function tidings.follow_drop();

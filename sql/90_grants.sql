@@ -23,7 +23,7 @@ begin
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant execute on function '
         '@extschema@.publish_event(text, text, jsonb, text, text, jsonb), '
-        '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean), '
+        '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean), '
         '@extschema@.detach_trigger(regclass), '
         'tidings.attach_for_caller(tidings.attachments, text), '
         'tidings.detach_for_caller(regclass) to %s', role);
@@ -42,7 +42,8 @@ begin
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
-    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats() to %s', role);
+    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
+        'tidings.policies_of(oid, oid), tidings.select_policies(oid, name) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is
@@ -76,7 +77,7 @@ comment on function tidings.grant_definer(regrole) is
 revoke all on all functions in schema tidings from public;
 revoke all on function
     @extschema@.publish_event(text, text, jsonb, text, text, jsonb),
-    @extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean),
+    @extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean),
     @extschema@.detach_trigger(regclass),
     @extschema@.define_subscriptions(text, text),
     @extschema@.drop_subscriptions(text)

@@ -131,6 +131,8 @@ create table tidings.attachments (
     condition text,
     include_old boolean not null default false,
     always boolean not null default false,
+    -- Whether the table's policies for SELECT decide about its events, too.
+    row_security boolean not null default false,
     attached_at timestamptz not null default pg_catalog.clock_timestamp()
 );
 select pg_catalog.pg_extension_config_dump('tidings.attachments', '');
@@ -665,6 +667,10 @@ begin
     end if;
     entry.include_old := coalesce(entry.include_old, false);
     entry.always := coalesce(entry.always, false);
+    entry.row_security := coalesce(entry.row_security, false);
+    if entry.row_security then
+        perform tidings.require_readable_policies(entry);
+    end if;
     entry.attached_at := clock_timestamp();
 
     delete from tidings.attachments a where a.target = entry.target;
@@ -802,10 +808,17 @@ begin
     end loop;
     -- Last, so that it is not said of what has failed.
     perform tidings.tell_field_names(entry);
-    if entry.tenant_column is null and entry.user_column is null then
+    if entry.row_security then
+        if not (select c.relrowsecurity from pg_class c where c.oid = entry.target) then
+            raise warning using
+                message = format('row security of %s is not enabled: who may select from it sees all its changes',
+                    entry.target),
+                hint = format('Enable it: alter table %s enable row level security;', relation);
+        end if;
+    elsif entry.tenant_column is null and entry.user_column is null then
         raise warning using
             message = format('every subscriber will see the changes of %s', entry.target),
-            hint = 'Name tenant_column or user_column unless all rows are meant for everybody.';
+            hint = 'Name tenant_column or user_column, or use row_security, unless all rows are meant for everybody.';
     end if;
 end
 $$;
@@ -846,7 +859,8 @@ create function @extschema@.attach_trigger(
     when_changed name[] default null,
     condition text default null,
     include_old boolean default false,
-    always boolean default false
+    always boolean default false,
+    row_security boolean default false
 ) returns void
 language plpgsql
 as $$
@@ -855,12 +869,12 @@ begin
     -- qualified and every argument has the exact type of the column it goes to.
     perform tidings.attach_for_caller(
         row(target, type_name, channel, tenant_column, user_column, operations, columns, when_changed,
-            condition, include_old, always, null::pg_catalog.timestamptz)::tidings.attachments,
+            condition, include_old, always, row_security, null::pg_catalog.timestamptz)::tidings.attachments,
         pg_catalog.current_setting('search_path'));
 end
 $$;
 comment on function @extschema@.attach_trigger(
-    regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean) is
+    regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean) is
     'Captures the changes of a table as events, and makes it a type of the GraphQL schema.';
 
 -- Removes whatever triggers of ours are there, registered or not.
@@ -918,6 +932,136 @@ end
 $$;
 comment on function @extschema@.detach_trigger(regclass) is
     'Ends the capture of a table; events already stored stay until retention removes them.';
+
+-- Row security: what PostgreSQL would add to a SELECT from an attached table. The daemon evaluates it
+-- against the records of events, as the subscriber's role; it never reads the table.
+
+-- The policies that concern SELECT, for everybody (null) or as far as they apply to one role. `reads` are
+-- the columns that decide, whole rows counted as every column. `opaque` are policies over what a record
+-- does not have: ctid, xmin and the like.
+create function tidings.policies_of(target oid, role oid)
+returns table (name name, permissive boolean, condition text, reads name[], opaque boolean)
+language sql stable
+-- Under this path PostgreSQL prints every other name qualified.
+set search_path = pg_catalog, pg_temp
+as $$
+    select p.polname, p.polpermissive, pg_get_expr(p.polqual, p.polrelid),
+        array(
+            select a.attname
+            from pg_attribute a
+            where a.attrelid = p.polrelid and a.attnum > 0 and not a.attisdropped
+                -- A whole row leaves no dependency on its columns.
+                and (p.polqual::text like '%:varattno 0 %'
+                    or exists (
+                        select from pg_depend d
+                        where d.classid = 'pg_policy'::regclass and d.objid = p.oid
+                            and d.refclassid = 'pg_class'::regclass and d.refobjid = p.polrelid
+                            and d.refobjsubid = a.attnum))
+            order by a.attnum),
+        p.polqual::text like '%:varattno -%'
+    from pg_policy p
+    where p.polrelid = target and p.polcmd in ('*', 'r') and p.polqual is not null
+        and (policies_of.role is null or exists (
+            select from unnest(p.polroles) r
+            -- 0 is PUBLIC.
+            where case when r = 0 then true else pg_has_role(policies_of.role, r, 'usage') end))
+    order by p.polname;
+$$;
+
+-- What decides whether a role may see a record of an attached table:
+-- `condition` as PostgreSQL would add it to a SELECT, null if every row is visible, 'false' if none is;
+-- `reads` the columns that it looks at, without which it cannot be decided; `hidden` the columns that the
+-- role may not select; `relation` and `alias` how the condition's table is written. No row: not attached
+-- with row_security, or no such role.
+create function tidings.select_policies(target oid, role name)
+returns table (relation text, alias text, condition text, reads name[], hidden name[])
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    class record;
+    reader record;
+    permitted text;
+    restricted text;
+begin
+    select c.oid, c.relowner, c.relrowsecurity, c.relforcerowsecurity, n.oid as schema, n.nspname, c.relname
+    into class
+    from tidings.attachments a
+    join pg_class c on c.oid = a.target
+    join pg_namespace n on n.oid = c.relnamespace
+    where a.target = select_policies.target and a.row_security;
+    if not found then
+        return;
+    end if;
+    select r.oid, r.rolsuper or r.rolbypassrls as bypasses into reader
+    from pg_roles r where r.rolname = select_policies.role;
+    if not found then
+        return;
+    end if;
+    relation := format('%I.%I', class.nspname, class.relname);
+    alias := quote_ident(class.relname);
+    reads := '{}';
+    hidden := array(
+        select a.attname
+        from pg_attribute a
+        where a.attrelid = class.oid and a.attnum > 0 and not a.attisdropped
+            and not has_column_privilege(reader.oid, class.oid, a.attnum, 'select')
+        order by a.attnum);
+    if not has_schema_privilege(reader.oid, class.schema, 'usage')
+        or not has_any_column_privilege(reader.oid, class.oid, 'select')
+    then
+        condition := 'false';
+    elsif class.relrowsecurity and not reader.bypasses
+        and (class.relforcerowsecurity or not pg_has_role(reader.oid, class.relowner, 'usage'))
+    then
+        select string_agg(format('(%s)', p.condition), ' or ' order by p.name) filter (where p.permissive),
+            string_agg(format(' and (%s)', p.condition), '' order by p.name) filter (where not p.permissive)
+        into permitted, restricted
+        from tidings.policies_of(class.oid, reader.oid) p;
+        condition := case when permitted is null
+            or exists (select from tidings.policies_of(class.oid, reader.oid) p where p.opaque)
+            then 'false' else format('(%s)%s', permitted, restricted) end;
+        reads := array(
+            select distinct r from tidings.policies_of(class.oid, reader.oid) p
+            cross join lateral unnest(p.reads) r order by r);
+    end if;
+    return next;
+end
+$$;
+
+-- A policy that reads what events do not have could not be decided.
+create function tidings.require_readable_policies(entry tidings.attachments) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    problem record;
+begin
+    select p.name, p.opaque, array(
+            select r from unnest(p.reads) r
+            join pg_attribute a on a.attrelid = entry.target and a.attname = r
+            where a.attgenerated = 'v' or (entry.columns is not null and r <> all (entry.columns))) as missing
+    into problem
+    from tidings.policies_of(entry.target, null) p
+    where p.opaque or exists (
+        select from unnest(p.reads) r
+        join pg_attribute a on a.attrelid = entry.target and a.attname = r
+        where a.attgenerated = 'v' or (entry.columns is not null and r <> all (entry.columns)))
+    order by p.name limit 1;
+    if not found then
+        return;
+    elsif problem.opaque then
+        raise exception using errcode = 'feature_not_supported',
+            message = format('row_security is not possible: policy "%s" of %s reads a system column',
+                problem.name, entry.target),
+            hint = 'Events do not have ctid, xmin and the like. Write the policy without them.';
+    end if;
+    raise exception using errcode = 'invalid_parameter_value',
+        message = format('policy "%s" of %s reads column %s, which is not captured', problem.name, entry.target,
+            (select string_agg(format('"%s"', m), ', ') from unnest(problem.missing) m)),
+        hint = 'With row_security, columns has to contain every column that a policy for SELECT reads.';
+end
+$$;
 
 -- Attachments follow what happens to their tables: renames, added and dropped columns, new and detached
 -- partitions, drops. Event triggers run for everybody's DDL, so they leave at once when nothing
@@ -1125,6 +1269,13 @@ begin
         perform tidings.notify_schema();
         return;
     end if;
+    if tg_tag in ('CREATE POLICY', 'ALTER POLICY', 'GRANT', 'REVOKE') then
+        -- May decide who sees what.
+        if exists (select from tidings.attachments a where a.row_security) then
+            perform tidings.notify_schema();
+        end if;
+        return;
+    end if;
     if tg_tag = 'CREATE TRIGGER' then
         -- The last trigger of a restored attachment: its columns may have other numbers than before.
         for target in
@@ -1189,6 +1340,11 @@ begin
     then
         return;
     end if;
+    if exists (select from pg_event_trigger_dropped_objects() d where d.object_type = 'policy')
+        and exists (select from tidings.attachments a where a.row_security)
+    then
+        perform tidings.notify_schema();
+    end if;
     for dropped in
         select d.objid, d.object_type, d.address_names, a.target, a.operations
         from pg_event_trigger_dropped_objects() d
@@ -1226,7 +1382,8 @@ end
 $$;
 
 create event trigger tidings_follow_ddl on ddl_command_end
-    when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'COMMENT', 'ALTER TYPE', 'ALTER DOMAIN')
+    when tag in ('ALTER TABLE', 'CREATE TABLE', 'CREATE TRIGGER', 'COMMENT', 'ALTER TYPE', 'ALTER DOMAIN',
+        'CREATE POLICY', 'ALTER POLICY', 'GRANT', 'REVOKE')
     execute function tidings.follow_ddl();
 create event trigger tidings_follow_drop on sql_drop
     execute function tidings.follow_drop();
@@ -1824,7 +1981,7 @@ begin
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant execute on function '
         '@extschema@.publish_event(text, text, jsonb, text, text, jsonb), '
-        '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean), '
+        '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean), '
         '@extschema@.detach_trigger(regclass), '
         'tidings.attach_for_caller(tidings.attachments, text), '
         'tidings.detach_for_caller(regclass) to %s', role);
@@ -1843,7 +2000,8 @@ begin
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
-    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats() to %s', role);
+    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
+        'tidings.policies_of(oid, oid), tidings.select_policies(oid, name) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is
@@ -1877,7 +2035,7 @@ comment on function tidings.grant_definer(regrole) is
 revoke all on all functions in schema tidings from public;
 revoke all on function
     @extschema@.publish_event(text, text, jsonb, text, text, jsonb),
-    @extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean),
+    @extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean),
     @extschema@.detach_trigger(regclass),
     @extschema@.define_subscriptions(text, text),
     @extschema@.drop_subscriptions(text)

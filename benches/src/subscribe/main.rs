@@ -91,6 +91,7 @@ fn catalog() -> Catalog {
         comment: None,
         operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
         include_old: true,
+        row_security: None,
         columns,
     };
     Catalog { tables: vec![order], ..Catalog::default() }

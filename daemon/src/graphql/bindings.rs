@@ -25,6 +25,9 @@ pub(super) struct Bindings {
     visible_to: HashMap<Box<str>, HashMap<Box<str>, Roles>>,
     /// Channels that attached tables feed: `events` refuses them.
     pub(super) row_channels: HashSet<Box<str>>,
+    /// Channels fed by tables whose policies decide who sees what: `events` shows them to
+    /// administrators only.
+    pub(super) secured_channels: HashSet<Box<str>>,
     /// Channels whose custom types hide fields: `events` refuses them, too.
     pub(super) redacted_channels: HashSet<Box<str>>,
 }

@@ -69,6 +69,12 @@ fn channel_topics(
     } else {
         None
     };
+    if bindings.secured_channels.contains(channel) && !viewer.admin {
+        let message = format!(
+            "Channel {channel:?} is fed by a table with row security; subscribe to the table's own fields"
+        );
+        return Err(("FORBIDDEN", message));
+    }
     if let Some(why) = closed.filter(|_| !viewer.reads_all_channels) {
         return Err(("FORBIDDEN", format!("Channel {channel:?} {why}")));
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
-use crate::graphql::definitions::{Compiled, compile_sound};
+use crate::graphql::definitions::{Compiled, Setting, compile_sound};
 use crate::graphql::document::Document;
 use crate::graphql::filter::RowFilter;
 use crate::graphql::intern::Interner;
@@ -32,6 +32,9 @@ pub struct SchemaOptions {
     /// Roles that may read channels that tables feed, or whose custom types hide fields, through
     /// `events`, besides admin roles. It bypasses the choice of columns and the hiding.
     pub events_roles: Vec<String>,
+    /// Whether somebody evaluates the policies of tables with row security. Without, such tables are
+    /// left out.
+    pub row_security: bool,
 }
 
 impl Default for SchemaOptions {
@@ -41,6 +44,7 @@ impl Default for SchemaOptions {
             introspection: true,
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
+            row_security: false,
         }
     }
 }
@@ -107,8 +111,11 @@ impl Schema {
         version: u64,
         shared: Arc<Shared>,
     ) -> Result<Self, SchemaError> {
-        let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
-        let Compiled { schema: compiled, bindings, problems } = compile_sound(catalog, &metadata)?;
+        let setting = Setting {
+            metadata: Arc::new(MetadataChannels::new(&options.metadata_channels)),
+            row_security: options.row_security,
+        };
+        let Compiled { schema: compiled, bindings, problems } = compile_sound(catalog, &setting)?;
         Ok(Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),

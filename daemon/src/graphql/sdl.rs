@@ -45,8 +45,8 @@ pub(super) struct Draft {
 
 impl Draft {
     /// A draft of these tables.
-    pub(super) fn of(tables: &[AttachedTable], metadata: &Arc<MetadataChannels>) -> Self {
-        let mut drafting = Drafting::new(metadata);
+    pub(super) fn of(tables: &[AttachedTable], metadata: &Arc<MetadataChannels>, row_security: bool) -> Self {
+        let mut drafting = Drafting::new(metadata, row_security);
         let named: Vec<(&AttachedTable, String)> =
             tables.iter().filter_map(|table| Some((table, drafting.name(table)?))).collect();
         for (table, name) in named {
@@ -73,11 +73,13 @@ struct Drafting {
     /// Input types of operators that are there already, by the name that they ask for.
     filters: HashMap<String, String>,
     metadata: Arc<MetadataChannels>,
+    /// Whether policies can be evaluated.
+    row_security: bool,
 }
 
 impl Drafting {
     /// What every schema has.
-    fn new(metadata: &Arc<MetadataChannels>) -> Self {
+    fn new(metadata: &Arc<MetadataChannels>, row_security: bool) -> Self {
         let scalars = Scalar::BUILT_IN.into_iter().chain(Scalar::CUSTOM).map(Scalar::name);
         let mut draft = Self {
             bindings: Bindings::default(),
@@ -90,6 +92,7 @@ impl Drafting {
             named: Vec::new(),
             filters: HashMap::new(),
             metadata: metadata.clone(),
+            row_security,
         };
         let fields = [
             ("id", Source::EventId),

@@ -9,6 +9,8 @@ use crate::hub::audience::Identity;
 pub(super) struct Viewer {
     /// Whether `events` may show channels that tables feed or whose types hide fields.
     pub(super) reads_all_channels: bool,
+    /// Whether `events` may show channels of tables with row security, too.
+    pub(super) admin: bool,
     /// The role, if any `@visibleTo` names it; all others see the same.
     pub(super) role: Option<Box<str>>,
 }
@@ -18,6 +20,7 @@ impl Viewer {
         let listed = |role: &str| options.events_roles.iter().any(|listed| listed == role);
         Self {
             reads_all_channels: identity.admin || identity.role.as_deref().is_some_and(listed),
+            admin: identity.admin,
             role: identity.role.clone().filter(|role| bindings.names_role(role)),
         }
     }

@@ -35,8 +35,17 @@ pub struct AttachedTable {
     pub operations: Vec<Operation>,
     /// Whether an UPDATE keeps the record before it.
     pub include_old: bool,
+    /// Set if its policies for SELECT decide who sees its events.
+    pub row_security: Option<RowSecurity>,
     /// The captured columns, in the table's order.
     pub columns: Vec<Column>,
+}
+
+/// What is known of a table's policies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowSecurity {
+    /// OID of the table.
+    pub table: u32,
 }
 
 /// A captured column.

@@ -139,6 +139,7 @@ async fn field_names_are_those_of_the_daemon() {
             comment: None,
             operations: Vec::new(),
             include_old: false,
+            row_security: None,
             columns: names.iter().map(column).collect(),
         };
         let schema = Schema::build(

@@ -9,6 +9,7 @@ mod hostile_definitions;
 mod installation;
 mod order;
 mod partitions;
+mod policies;
 mod privileges;
 mod publish;
 mod rendering;

@@ -302,7 +302,7 @@ async fn a_publisher_attaches_its_own_table_and_no_other() {
         "select attach_trigger('acc')",
         "select detach_trigger('acc')",
         "select tidings.attach_for_caller(row('public.acc', 'Acc', 'c', null, null, '{INSERT}', null, null, null,
-            true, false, null)::tidings.attachments, 'public')",
+            true, false, false, null)::tidings.attachments, 'public')",
         "select tidings.detach_for_caller('acc')",
         "select tidings.attach(null, 'public', 10::oid)",
         "select tidings.register(null, 10::oid)",

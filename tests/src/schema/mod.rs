@@ -2,4 +2,6 @@
 
 mod filters;
 
+mod row_security;
+
 mod throttle;

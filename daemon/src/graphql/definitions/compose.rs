@@ -20,32 +20,37 @@ pub(in crate::graphql) struct Compiled {
     pub(in crate::graphql) problems: Vec<String>,
 }
 
+/// What the operator decides about the tables.
+#[derive(Debug)]
+pub(in crate::graphql) struct Setting {
+    /// Whose metadata is shown.
+    pub(in crate::graphql) metadata: Arc<MetadataChannels>,
+    /// Whether policies can be evaluated; without, tables with row security are left out.
+    pub(in crate::graphql) row_security: bool,
+}
+
 /// Compiles the catalog; what makes it fail is left out and named.
 pub(in crate::graphql) fn compile_sound(
     catalog: &Catalog,
-    metadata: &Arc<MetadataChannels>,
+    setting: &Setting,
 ) -> Result<Compiled, SchemaError> {
     let all: Vec<&Definition> = catalog.definitions.iter().collect();
-    if let Ok(compiled) = compile(&catalog.tables, catalog, &all, metadata) {
+    if let Ok(compiled) = compile(&catalog.tables, catalog, &all, setting) {
         return Ok(compiled);
     }
     let mut problems = Vec::new();
-    let tables = sound_tables(catalog, metadata, &mut problems);
-    let documents = sound_documents(&tables, catalog, metadata, &mut problems)?;
-    let mut compiled = compile(&tables, catalog, &documents, metadata)?;
+    let tables = sound_tables(catalog, setting, &mut problems);
+    let documents = sound_documents(&tables, catalog, setting, &mut problems)?;
+    let mut compiled = compile(&tables, catalog, &documents, setting)?;
     compiled.problems.append(&mut problems);
     Ok(compiled)
 }
 
-fn sound_tables(
-    catalog: &Catalog,
-    metadata: &Arc<MetadataChannels>,
-    problems: &mut Vec<String>,
-) -> Vec<AttachedTable> {
-    if compile(&catalog.tables, catalog, &[], metadata).is_ok() {
+fn sound_tables(catalog: &Catalog, setting: &Setting, problems: &mut Vec<String>) -> Vec<AttachedTable> {
+    if compile(&catalog.tables, catalog, &[], setting).is_ok() {
         return catalog.tables.clone();
     }
-    let is_sound = |table: &&AttachedTable| match compile(&[(*table).clone()], catalog, &[], metadata) {
+    let is_sound = |table: &&AttachedTable| match compile(&[(*table).clone()], catalog, &[], setting) {
         Ok(_) => true,
         Err(reason) => {
             problems.push(format!("table {} (type {:?}): {reason}", table.table, table.type_name));
@@ -60,7 +65,7 @@ fn sound_tables(
 fn sound_documents<'a>(
     tables: &[AttachedTable],
     catalog: &'a Catalog,
-    metadata: &Arc<MetadataChannels>,
+    setting: &Setting,
     problems: &mut Vec<String>,
 ) -> Result<Vec<&'a Definition>, SchemaError> {
     let mut sound: Vec<&Definition> = Vec::new();
@@ -70,7 +75,7 @@ fn sound_documents<'a>(
         let mut refused = Vec::new();
         left.retain(|document| {
             sound.push(document);
-            match compile(tables, catalog, &sound, metadata) {
+            match compile(tables, catalog, &sound, setting) {
                 Ok(_) => false,
                 Err(reason) => {
                     sound.pop();
@@ -90,10 +95,12 @@ fn compile(
     tables: &[AttachedTable],
     catalog: &Catalog,
     documents: &[&Definition],
-    metadata: &Arc<MetadataChannels>,
+    setting: &Setting,
 ) -> Result<Compiled, SchemaError> {
-    let Draft { mut bindings, problems, sdl } = Draft::of(tables, metadata);
+    let Draft { mut bindings, problems, sdl } = Draft::of(tables, &setting.metadata, setting.row_security);
     // The channels of all tables are protected, those of tables left out too.
+    let secured = catalog.tables.iter().filter(|table| table.row_security.is_some());
+    bindings.secured_channels = secured.map(|table| table.channel.as_str().into()).collect();
     bindings.row_channels = catalog.tables.iter().map(|table| table.channel.as_str().into()).collect();
     let mut builder = Schema::builder().parse(sdl, "tables").parse(directives::SDL, "directives");
     for document in documents {

@@ -19,4 +19,4 @@ mod reach;
 
 mod strip;
 
-pub(super) use compose::{Compiled, compile_sound};
+pub(super) use compose::{Compiled, Setting, compile_sound};

@@ -25,6 +25,12 @@ impl Drafting {
             self.problems.push(problem("has no captured column"));
             return None;
         }
+        if table.row_security.is_some() && !self.row_security {
+            self.problems.push(problem(
+                "is attached with row_security, and this daemon has no way to evaluate policies",
+            ));
+            return None;
+        }
         // Events name their type, not their table: two tables of one type could not be told apart.
         if !self.taken_topics.insert(table.type_name.clone()) {
             self.problems.push(problem("has the type name of another table"));

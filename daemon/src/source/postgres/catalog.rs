@@ -6,14 +6,14 @@ use tokio_postgres::Client;
 
 use super::error::{SessionError, in_time};
 use crate::event::Operation;
-use crate::source::catalog::{AttachedTable, Catalog, Column, ColumnType, Definition};
+use crate::source::catalog::{AttachedTable, Catalog, Column, ColumnType, Definition, RowSecurity};
 
 /// Deepest nesting of composites and arrays that is looked into; below it a value is opaque.
 const TYPE_DEPTH_MAX: u32 = 8;
 
 const TABLES: &str = "\
     select a.target::oid, a.target::text, a.type_name, a.channel, obj_description(a.target, 'pg_class'), \
-           a.operations, a.include_old \
+           a.operations, a.include_old, a.row_security \
     from tidings.attachments a join pg_class c on c.oid = a.target order by a.type_name collate \"C\"";
 
 /// The captured columns of every attached table. The primary key is captured whatever was asked;
@@ -100,6 +100,7 @@ pub(super) async fn load(client: &Client) -> Result<Catalog, SessionError> {
             comment: row.get(4),
             operations: operations.iter().filter_map(|name| Operation::parse(name)).collect(),
             include_old: row.get(6),
+            row_security: row.get::<_, bool>(7).then(|| RowSecurity { table: row.get(0) }),
             columns: of_table.remove(&row.get(0)).unwrap_or_default(),
         }
     };
