@@ -18,8 +18,11 @@ pub mod endpoint;
 
 pub mod resolvers;
 
+pub mod row_security;
+
 pub use endpoint::EndpointMetrics;
 pub use resolvers::ResolverMetrics;
+pub use row_security::RowSecurityMetrics;
 
 /// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
@@ -59,6 +62,8 @@ pub struct Metrics {
     pub endpoint: EndpointMetrics,
     /// What the calls of functions count.
     pub resolvers: ResolverMetrics,
+    /// What the checks of policies count.
+    pub row_security: RowSecurityMetrics,
     /// The channels that are counted by name.
     channels: Arc<Mutex<HashSet<String>>>,
 }
@@ -80,6 +85,7 @@ impl Default for Metrics {
             source_lag: Gauge::default(),
             endpoint: EndpointMetrics::default(),
             resolvers: ResolverMetrics::default(),
+            row_security: RowSecurityMetrics::default(),
             channels: Arc::default(),
         }
     }
@@ -124,6 +130,7 @@ impl Metrics {
         );
         metrics.endpoint.register(registry);
         metrics.resolvers.register(registry);
+        metrics.row_security.register(registry);
         metrics
     }
 

@@ -12,10 +12,16 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     if config.source == SourceKind::Postgres {
         let catalog = service::catalog(config)?;
         println!("database:      ok, {} attached tables", catalog.tables.len());
-        let schema = Schema::build(&catalog, config.schema.clone())?;
+        let schema = Schema::build(&catalog, service::schema_options(config))?;
         println!("schema:        ok, {} problems", schema.problems().len());
         for problem in schema.problems() {
             println!("warning:       {problem}");
+        }
+        for role in service::unusable_roles(config)? {
+            println!(
+                "warning:       role {role:?} of a setting resolve.* does not exist, or the daemon's role is not a \
+                 member of it: functions cannot run under it; GRANT it to the daemon's role"
+            );
         }
     }
     println!("endpoint:      http://{}/graphql", config.listen);

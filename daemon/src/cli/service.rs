@@ -1,25 +1,34 @@
 //! From the configuration to a running service: the one place where it is made.
 
+use std::sync::Arc;
+
 use super::Failure;
 use crate::config::{Config, SourceKind};
+use crate::graphql::schema::SchemaOptions;
 use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
 use crate::source::catalog::Catalog;
 use crate::source::memory;
-use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain};
+use crate::source::postgres::functions::PostgresFunctions;
+use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles};
 
 /// Starts the service with the configured source.
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
-    let options = ServiceOptions {
+    let mut options = ServiceOptions {
         mailbox: config.mailbox,
         lag_max: config.max_lag,
-        schema: config.schema.clone(),
+        schema: schema_options(config),
         metrics: metrics.clone(),
     };
     Ok(match config.source {
         SourceKind::Postgres => {
             let source = postgres(config)?;
             tokio::spawn(maintain(source.database.clone()));
+            let functions = PostgresFunctions::start(&source.database, config.resolve, metrics.clone());
+            let functions = Arc::new(functions);
+            options.schema.policies = Some(functions.clone());
+            options.schema.policy_metrics = metrics.row_security.clone();
+            options.schema.functions = Some(functions);
             Service::start(PostgresSource::new(source, metrics.clone()), options)
         }
         SourceKind::Memory => {
@@ -30,6 +39,13 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
     })
 }
 
+/// What the schema offers. Policies are evaluated as the subscriber's role, so without roles they cannot be.
+pub(super) fn schema_options(config: &Config) -> SchemaOptions {
+    let callers = &config.schema.callers;
+    let roles = !callers.allowed.is_empty() || callers.anonymous.is_some();
+    SchemaOptions { row_security: config.source == SourceKind::Postgres && roles, ..config.schema.clone() }
+}
+
 /// What the database says about its attached tables now.
 pub(super) fn catalog(config: &Config) -> Result<Catalog, Failure> {
     let options = postgres(config)?;
@@ -37,10 +53,22 @@ pub(super) fn catalog(config: &Config) -> Result<Catalog, Failure> {
     Ok(runtime.block_on(inspect(&options))?)
 }
 
+/// Configured roles that functions could not run under.
+pub(super) fn unusable_roles(config: &Config) -> Result<Vec<String>, Failure> {
+    let callers = &config.schema.callers;
+    let single = callers.shared.iter().chain(&callers.anonymous);
+    let roles: Vec<String> = single.chain(&callers.allowed).cloned().collect();
+    let options = postgres(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(missing_roles(&options, &roles))?)
+}
+
 /// How to reach and tail the database.
 pub(super) fn postgres(config: &Config) -> Result<PostgresOptions, Failure> {
     let url = config.database_url.as_ref().ok_or("setting `database_url` is missing")?;
     let options =
         PostgresOptions::parse(url.expose()).map_err(|error| format!("setting `database_url` {error}"))?;
-    Ok(PostgresOptions { safety_poll: config.safety_poll, ..options })
+    let callers = &config.schema.callers;
+    let roles = callers.allowed.iter().chain(&callers.anonymous).cloned().collect();
+    Ok(PostgresOptions { safety_poll: config.safety_poll, roles, ..options })
 }

@@ -8,6 +8,7 @@ use crate::event::Operation;
 use crate::graphql::filter::FilterType;
 use crate::graphql::filter::comparable::Comparable;
 use crate::graphql::labels::Labels;
+use crate::source::catalog::RowSecurity;
 
 /// Names of roles.
 type Roles = Vec<Box<str>>;
@@ -23,6 +24,8 @@ pub(super) struct Bindings {
     labels: HashMap<Box<str>, Arc<Labels>>,
     /// By type, then by field: the roles that may see it, where not everybody may.
     visible_to: HashMap<Box<str>, HashMap<Box<str>, Roles>>,
+    /// By type, then by role of the database: the fields of columns that it may not select.
+    denied: HashMap<Box<str>, HashMap<Box<str>, HashSet<Box<str>>>>,
     /// Channels that attached tables feed: `events` refuses them.
     pub(super) row_channels: HashSet<Box<str>>,
     /// Channels fed by tables whose policies decide who sees what: `events` shows them to
@@ -70,6 +73,17 @@ pub(super) enum Source {
     UserId,
     /// Time of the publication.
     CreatedAt,
+}
+
+/// Who shares what a function makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    /// All subscribers.
+    Event,
+    /// All of a tenant.
+    Tenant,
+    /// Those with the same role and claims.
+    User,
 }
 
 /// Channels whose metadata subscribers may see.
@@ -145,6 +159,8 @@ pub(super) struct RowRoot {
     pub(super) filter: FilterArgument,
     /// What the field returns: the row, or the change around it.
     pub(super) value: Source,
+    /// Set if policies decide who sees its events.
+    pub(super) row_security: Option<Arc<RowSecurity>>,
 }
 
 /// An argument that must equal a column.
@@ -204,6 +220,23 @@ impl Bindings {
     /// Whether a type hides any field from anybody.
     pub(super) fn hides_any_of(&self, type_name: &str) -> bool {
         self.visible_to.contains_key(type_name)
+    }
+
+    /// Denies a field to a role of the database.
+    pub(super) fn deny(&mut self, type_name: &str, role: &str, field: &str) {
+        let roles = self.denied.entry(type_name.into()).or_default();
+        roles.entry(role.into()).or_default().insert(field.into());
+    }
+
+    /// Whether a field is a column that a role of the database may not select.
+    pub(super) fn denies(&self, type_name: &str, field: &str, role: Option<&str>) -> bool {
+        let roles = self.denied.get(type_name).zip(role);
+        roles.and_then(|(roles, role)| roles.get(role)).is_some_and(|fields| fields.contains(field))
+    }
+
+    /// Whether it matters that somebody has this role of the database.
+    pub(super) fn denies_any(&self, role: &str) -> bool {
+        self.denied.values().any(|roles| roles.contains_key(role))
     }
 
     /// Whether a field is hidden from anybody.

@@ -44,6 +44,8 @@ pub mod prepare;
 
 mod coerce;
 
+mod callers;
+
 mod viewer;
 
 mod interest;
@@ -57,6 +59,8 @@ mod plan;
 mod intern;
 
 mod project;
+
+mod guard;
 
 mod lookup;
 

@@ -195,6 +195,10 @@ impl<'a> Compiler<'a> {
             // The object's own definition: where an interface was selected from, it may promise more.
             let definition = self.schema.type_field(parent, &first.name);
             let ty = definition.map_or(first.ty(), |definition| &definition.ty);
+            if self.bindings.denies(parent, &first.name, self.viewer.database_role.as_deref()) {
+                // What PostgreSQL would do: the whole statement is refused.
+                return Err(self.forbidden(parent, selected, path.segments()));
+            }
             if !self.hides(parent, &first.name) {
                 let sets: Vec<&SelectionSet> = selected.iter().map(|field| &field.selection_set).collect();
                 Content::Value(source(&first.name), self.shape(ty, &sets, path)?)

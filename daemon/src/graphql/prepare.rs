@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::graphql::bindings::{Root, RowRoot, Scope};
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::filter::RowFilter;
+use crate::graphql::guard::{Asked, Guarded};
 use crate::graphql::interest;
 use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
@@ -15,7 +18,8 @@ use crate::graphql::schema::{PlanKey, Schema};
 use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
-use crate::hub::project::{Interest, Predicate};
+use crate::hub::project::{Constraint, Interest, Predicate};
+use crate::hub::promise::Deferral;
 
 pub use crate::graphql::document::OperationKind;
 
@@ -75,15 +79,34 @@ impl Schema {
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
         let throttle =
             throttle::of(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
-        let filters = &self.shared.filters;
+        let filter = route.residual.map(|filter| self.shared.filters.intern(Arc::new(filter)));
+        let guard = self.guard(&plan, &route.constraints, filter.as_ref(), identity);
+        let guard = guard.map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
         Ok(Prepared::Subscription(Interest {
             topics: route.topics,
             constraints: route.constraints,
-            residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
+            residual: filter.map(|filter| filter as Arc<dyn Predicate>),
             projection: plan.result.clone(),
-            deferral: None,
+            deferral: guard.map(|guard| guard as Arc<dyn Deferral>),
             throttle,
         }))
+    }
+
+    /// What keeps the events of a table with row security from those who may not see them.
+    fn guard(
+        &self,
+        plan: &Plan,
+        constraints: &[Constraint],
+        filter: Option<&Arc<RowFilter>>,
+        identity: &Identity,
+    ) -> Result<Option<Arc<Guarded>>, (&'static str, String)> {
+        let Root::Rows(RowRoot { row_security: Some(security), .. }) = &*plan.root else { return Ok(None) };
+        let desk = self.shared.desk.as_ref().ok_or_else(|| {
+            ("FORBIDDEN", "The server cannot evaluate the policies of this table".to_owned())
+        })?;
+        let caller = self.options.callers.caller(Scope::User, identity)?;
+        let asked = Asked { security, result: &plan.result, constraints, filter };
+        Ok(Some(self.shared.guards.intern(Arc::new(asked.guard(caller, desk)?))))
     }
 
     /// The document, parsed by whoever sent it first.

@@ -10,15 +10,20 @@ use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
+use crate::graphql::callers::CallerRoles;
 use crate::graphql::definitions::{Compiled, Setting, compile_sound};
 use crate::graphql::document::Document;
 use crate::graphql::filter::RowFilter;
+use crate::graphql::guard::{Desk, Guarded};
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::viewer::Viewer;
+use crate::metrics::RowSecurityMetrics;
 use crate::source::catalog::Catalog;
+use crate::source::functions::Functions;
+use crate::source::policies::Policies;
 
 /// What the operator decides about the schema.
 #[derive(Debug, Clone)]
@@ -32,9 +37,16 @@ pub struct SchemaOptions {
     /// Roles that may read channels that tables feed, or whose custom types hide fields, through
     /// `events`, besides admin roles. It bypasses the choice of columns and the hiding.
     pub events_roles: Vec<String>,
-    /// Whether somebody evaluates the policies of tables with row security. Without, such tables are
-    /// left out.
+    /// Whether tables with row security are offered.
     pub row_security: bool,
+    /// What evaluates their policies; without it nobody may subscribe to them.
+    pub policies: Option<Arc<dyn Policies>>,
+    /// What counts that.
+    pub policy_metrics: RowSecurityMetrics,
+    /// What calls functions; without it the fields that need one are refused.
+    pub functions: Option<Arc<dyn Functions>>,
+    /// On whose behalf.
+    pub callers: CallerRoles,
 }
 
 impl Default for SchemaOptions {
@@ -45,6 +57,10 @@ impl Default for SchemaOptions {
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
             row_security: false,
+            policies: None,
+            policy_metrics: RowSecurityMetrics::default(),
+            functions: None,
+            callers: CallerRoles::default(),
         }
     }
 }
@@ -79,6 +95,9 @@ pub struct Schema {
 pub(super) struct Shared {
     pub(super) results: Interner<ResultPlan>,
     pub(super) filters: Interner<RowFilter>,
+    pub(super) guards: Interner<Guarded>,
+    /// Where the checks of policies wait, if anybody makes them.
+    pub(super) desk: Option<Arc<Desk>>,
 }
 
 /// What a plan depends on; the schema's version is the cache's own.
@@ -95,7 +114,9 @@ impl Schema {
     /// Derives the schema from the attached tables and composes it with the definitions. What cannot be
     /// served is left out and named in [`Schema::problems`].
     pub fn build(catalog: &Catalog, options: SchemaOptions) -> Result<Self, SchemaError> {
-        Self::build_version(catalog, options, 1, Arc::default())
+        let new = |policies: &Arc<dyn Policies>| Desk::new(policies.clone(), options.policy_metrics.clone());
+        let desk = options.policies.as_ref().map(new).map(Arc::new);
+        Self::build_version(catalog, options, 1, Arc::new(Shared { desk, ..Shared::default() }))
     }
 
     /// The schema after the attached tables have changed: the next version, with the same options.

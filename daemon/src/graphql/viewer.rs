@@ -13,6 +13,8 @@ pub(super) struct Viewer {
     pub(super) admin: bool,
     /// The role, if any `@visibleTo` names it; all others see the same.
     pub(super) role: Option<Box<str>>,
+    /// The role of the database, if it may not select some column.
+    pub(super) database_role: Option<Box<str>>,
 }
 
 impl Viewer {
@@ -21,6 +23,11 @@ impl Viewer {
         Self {
             reads_all_channels: identity.admin || identity.role.as_deref().is_some_and(listed),
             admin: identity.admin,
+            database_role: options
+                .callers
+                .of(identity)
+                .filter(|role| bindings.denies_any(role))
+                .map(Into::into),
             role: identity.role.clone().filter(|role| bindings.names_role(role)),
         }
     }

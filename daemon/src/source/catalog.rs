@@ -42,10 +42,20 @@ pub struct AttachedTable {
 }
 
 /// What is known of a table's policies.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowSecurity {
     /// OID of the table.
     pub table: u32,
+    /// By role of the database that subscribers may have: the columns that it may not select. A role that
+    /// is not listed may not select anything.
+    pub hidden: Vec<(String, Vec<String>)>,
+}
+
+impl RowSecurity {
+    /// The columns that a role may not select; nothing if it is not known.
+    pub fn hidden_from(&self, role: &str) -> Option<&[String]> {
+        self.hidden.iter().find(|(known, _)| known == role).map(|(_, columns)| columns.as_slice())
+    }
 }
 
 /// A captured column.

@@ -10,6 +10,8 @@ pub mod status;
 
 pub mod functions;
 
+pub mod policies;
+
 pub mod memory;
 
 pub mod postgres;

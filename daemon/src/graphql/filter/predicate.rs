@@ -1,6 +1,6 @@
 //! Decides whether an event passes a filter, as PostgreSQL would decide a WHERE clause.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::value::RawValue;
 
@@ -129,7 +129,27 @@ impl Predicate for RowFilter {
     }
 }
 
+impl RowFilter {
+    /// Whether an UPDATE may pass by its old record.
+    pub(in crate::graphql) fn looks_at_old(&self) -> bool {
+        self.old
+    }
+
+    /// Adds the columns that decide.
+    pub(in crate::graphql) fn columns(&self, columns: &mut BTreeSet<Box<str>>) {
+        self.filter.columns(columns);
+    }
+}
+
 impl Filter {
+    fn columns(&self, columns: &mut BTreeSet<Box<str>>) {
+        match self {
+            Self::All(all) | Self::Any(all) => all.iter().for_each(|filter| filter.columns(columns)),
+            Self::Not(filter) => filter.columns(columns),
+            Self::Test(test) => drop(columns.insert(test.column.clone())),
+        }
+    }
+
     fn outcomes(&self, record: &Members<'_>, cut: bool) -> Outcomes {
         let each = |filter: &Self| filter.outcomes(record, cut);
         match self {

@@ -8,12 +8,13 @@ use crate::event::Operation;
 use crate::graphql::bindings::{FilterArgument, KeyArgument, Root, RowRoot, Source};
 use crate::graphql::filter::operators::{SCOPE_EITHER, SCOPE_RECORD};
 use crate::graphql::names;
-use crate::source::catalog::AttachedTable;
+use crate::source::catalog::{AttachedTable, RowSecurity};
 
 /// The arguments that the root fields of a table share.
 struct Arguments {
     keys: Vec<KeyArgument>,
     filter: FilterArgument,
+    row_security: Option<Arc<RowSecurity>>,
     sdl: String,
 }
 
@@ -27,7 +28,8 @@ impl Drafting {
         }
         if table.row_security.is_some() && !self.row_security {
             self.problems.push(problem(
-                "is attached with row_security, and this daemon has no way to evaluate policies",
+                "is attached with row_security, and subscribers have no role of the database to evaluate its \
+                 policies as: name their roles in the setting resolve.roles or resolve.anonymous_role",
             ));
             return None;
         }
@@ -65,6 +67,12 @@ impl Drafting {
             let _ = writeln!(body, "  {field}: {}", self.output_type(column));
             if *field != column.name {
                 self.bindings.field(name, field, Source::Member(column.name.as_str().into()));
+            }
+        }
+        for (role, hidden) in table.row_security.iter().flat_map(|security| &security.hidden) {
+            let all = table.columns.iter().zip(fields);
+            for (_, field) in all.filter(|(column, _)| hidden.contains(&column.name)) {
+                self.bindings.deny(name, role, field);
             }
         }
         let _ = writeln!(self.types, "{}\ntype {name} {{\n{body}}}\n", quoted(&comment));
@@ -132,6 +140,7 @@ impl Drafting {
                 keys: arguments.keys.clone(),
                 filter: arguments.filter.clone(),
                 value: Source::Row,
+                row_security: arguments.row_security.clone(),
             };
             let signature = format!("{prefix}{suffix}({}): {name}!", arguments.sdl);
             self.root(&signature, &format!("{text} {}.", table.table), root);
@@ -146,6 +155,7 @@ impl Drafting {
             keys: arguments.keys,
             filter: FilterArgument { scope, ..arguments.filter },
             value: Source::Event,
+            row_security: arguments.row_security,
         };
         let signature = format!("{prefix}Changed({}{scope_sdl}): {name}Change!", arguments.sdl);
         let description = format!("A row of {} changed, or the table was truncated.", table.table);
@@ -170,7 +180,7 @@ impl Drafting {
         let description = "Only rows that this holds for, as they are after the change (before it, for a \
                            deletion). Null: all rows.";
         let _ = write!(sdl, "{} {}: {filter_type}", quoted(description), filter.argument);
-        Arguments { keys, filter, sdl }
+        Arguments { keys, filter, row_security: table.row_security.clone().map(Arc::new), sdl }
     }
 
     /// The arguments for the columns of the primary key, and their SDL.

@@ -52,17 +52,28 @@ const TYPES: &str = "\
                  and m.attnum > 0 and not m.attisdropped order by m.attnum) \
     from reached r join pg_type t on t.oid = r.oid";
 
+/// What the roles that subscribers may have do not see of the tables with row security.
+const HIDDEN: &str = "\
+    select a.target::oid, r.role, p.hidden::text[] \
+    from tidings.attachments a cross join unnest($1::text[]) r(role) \
+    cross join lateral tidings.select_policies(a.target, r.role::name) p where a.row_security";
+
 /// The documents of `define_subscriptions`.
 const DEFINITIONS: &str = "select name, sdl from tidings.definitions order by name collate \"C\"";
 
 /// Reads all of it. The statements may see different moments; whatever changed in between
 /// has sent another wake-up, and the catalog is read again.
-pub(super) async fn load(client: &Client) -> Result<Catalog, SessionError> {
+pub(super) async fn load(client: &Client, roles: &[String]) -> Result<Catalog, SessionError> {
     let rows = async |statement| {
         in_time(async { client.query(statement, &[]).await.map_err(SessionError::Query) }).await
     };
     let (tables, columns, types) = (rows(TABLES).await?, rows(COLUMNS).await?, rows(TYPES).await?);
     let definitions = rows(DEFINITIONS).await?;
+    let found = in_time(async { client.query(HIDDEN, &[&roles]).await.map_err(SessionError::Query) }).await?;
+    let mut hidden: HashMap<u32, Vec<(String, Vec<String>)>> = HashMap::new();
+    for row in &found {
+        hidden.entry(row.get(0)).or_default().push((row.get(1), row.get(2)));
+    }
     let types: Types = types
         .iter()
         .map(|row| {
@@ -100,7 +111,10 @@ pub(super) async fn load(client: &Client) -> Result<Catalog, SessionError> {
             comment: row.get(4),
             operations: operations.iter().filter_map(|name| Operation::parse(name)).collect(),
             include_old: row.get(6),
-            row_security: row.get::<_, bool>(7).then(|| RowSecurity { table: row.get(0) }),
+            row_security: row.get::<_, bool>(7).then(|| RowSecurity {
+                table: row.get(0),
+                hidden: hidden.remove(&row.get(0)).unwrap_or_default(),
+            }),
             columns: of_table.remove(&row.get(0)).unwrap_or_default(),
         }
     };

@@ -58,7 +58,7 @@ const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 pub async fn inspect(options: &PostgresOptions) -> Result<Catalog, String> {
     let read = async {
         let (session, _) = Session::open(options).await?;
-        catalog::load(&session.poller.client).await
+        catalog::load(&session.poller.client, &options.roles).await
     };
     read.await.map_err(|error: SessionError| error.for_people())
 }
@@ -115,7 +115,9 @@ impl PostgresSource {
         }
         if session.listener.take_schema_changed() {
             self.poll_now = true;
-            return Ok(Some(Step::Catalog(catalog::load(&session.poller.client).await?)));
+            return Ok(Some(Step::Catalog(
+                catalog::load(&session.poller.client, &self.options.roles).await?,
+            )));
         }
         let Some(seen) = self.seen.clone() else { return Ok(None) };
         match session.poller.poll(&seen, &self.options).await? {

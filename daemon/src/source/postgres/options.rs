@@ -16,6 +16,8 @@ pub struct PostgresOptions {
     pub page_events: usize,
     /// Payload bytes after which a page ends, however few events it has.
     pub page_bytes: usize,
+    /// Roles of the database that subscribers may have: what they may see is part of the catalog.
+    pub roles: Vec<String>,
 }
 
 /// Why a connection string cannot be used. The text never quotes it: it may hold a password.
@@ -43,6 +45,7 @@ impl PostgresOptions {
             safety_poll: Duration::from_secs(1),
             page_events: 5_000,
             page_bytes: 16 * 1024 * 1024,
+            roles: Vec::new(),
         }
     }
 

@@ -4,7 +4,9 @@
 //! # Layout
 //!
 //! `queue` holds what waits, `worker` takes batches from it, each on its own connection, and `statement`
-//! is what is sent.
+//! is what is sent; `policies` is what is sent where row security is to be checked.
+
+mod policies;
 
 mod queue;
 
@@ -20,11 +22,12 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_postgres::Config;
 
-use queue::{Job, Queue, Question};
+use queue::{Job, Question, Queue};
 use worker::Worker;
 
 use crate::metrics::Metrics;
-use crate::source::functions::{Call, CallError, Functions, Resolved};
+use crate::source::functions::{Call, CallError, FunctionName, Functions, Resolved};
+use crate::source::policies::{Check, Policies, Verdict};
 
 /// Bounds of calls.
 #[derive(Debug, Clone, Copy)]
@@ -101,5 +104,22 @@ impl Functions for PostgresFunctions {
     fn authorize(&self, call: Call) -> BoxFuture<'static, Result<bool, CallError>> {
         let answer = self.ask(call, Question::Authorize);
         async move { Ok(answer.await?.as_deref() == Some("true")) }.boxed()
+    }
+}
+
+impl Policies for PostgresFunctions {
+    fn check(&self, check: Arc<Check>) -> BoxFuture<'static, Result<Verdict, CallError>> {
+        let function = FunctionName { schema: "tidings".into(), name: "select_policies".into() };
+        let call = Call {
+            function: Arc::new(function),
+            caller: check.caller.clone(),
+            arguments: check.table.to_string().into(),
+        };
+        let answer = self.ask(call, Question::Check(check));
+        async move {
+            let verdict = answer.await?;
+            serde_json::from_str(verdict.as_deref().unwrap_or_default()).map_err(|_| CallError::Failed)
+        }
+        .boxed()
     }
 }

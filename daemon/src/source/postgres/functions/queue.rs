@@ -9,6 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::metrics::ResolverMetrics;
 use crate::source::functions::{Call, Resolved};
+use crate::source::policies::Check;
 
 /// Calls of one statement. Small enough that one that fails makes few others run again.
 const BATCH_CALLS_MAX: usize = 32;
@@ -20,6 +21,8 @@ pub(super) enum Question {
     Resolve(Arc<str>),
     /// Whether a subscription may begin.
     Authorize,
+    /// Which records policies admit.
+    Check(Arc<Check>),
 }
 
 /// A call that waits for its answer.
@@ -28,14 +31,19 @@ pub(super) struct Job {
     pub(super) call: Call,
     pub(super) question: Question,
     pub(super) since: Instant,
-    /// Set once a statement that did it with others has failed: then it runs alone.
+    /// Set where it runs alone: a statement that did it with others has failed, or it is a check.
     pub(super) alone: Option<u64>,
     pub(super) reply: oneshot::Sender<Resolved>,
 }
 
 impl Job {
     pub(super) fn new(call: Call, question: Question, reply: oneshot::Sender<Resolved>) -> Self {
-        Self { call, question, since: Instant::now(), alone: None, reply }
+        // A check holds many records already, so it shares its statement with no other.
+        let alone = match &question {
+            Question::Check(check) => Some(Arc::as_ptr(check).addr() as u64),
+            Question::Resolve(_) | Question::Authorize => None,
+        };
+        Self { call, question, since: Instant::now(), alone, reply }
     }
 
     fn key(&self) -> Key {

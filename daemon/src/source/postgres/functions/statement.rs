@@ -6,18 +6,22 @@ use futures_util::try_join;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
+use super::policies;
 use super::queue::{Job, Question};
 use crate::source::functions::{FunctionName, Resolved};
+
+/// Makes claims known to whatever is called.
+pub(super) const CLAIMS: &str = "select set_config('request.jwt.claims', $1, true)";
 
 /// Answers calls that share function, caller, arguments and kind, in their order.
 pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Result<Vec<Resolved>, Error> {
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+    if let Question::Check(check) = &first.question {
+        return Ok(vec![policies::run(client, check, timeout).await?]);
+    }
     // Nothing may be called before it is certain that the role is the caller's.
     client.batch_execute(&begin(&first.call.caller.role, timeout)).await?;
-    let claims = async {
-        let statement = "select set_config('request.jwt.claims', $1, true)";
-        client.query_typed(statement, &[(&&*first.call.caller.claims, Type::TEXT)]).await
-    };
+    let claims = async { client.query_typed(CLAIMS, &[(&&*first.call.caller.claims, Type::TEXT)]).await };
     let events: Vec<&str> = jobs.iter().filter_map(|job| event(job)).collect();
     let arguments = &*first.call.arguments;
     let answers = async {
@@ -46,11 +50,12 @@ pub(super) async fn end(client: &Client) -> Result<(), Error> {
 fn event(job: &Job) -> Option<&str> {
     match &job.question {
         Question::Resolve(event) => Some(event),
-        Question::Authorize => None,
+        Question::Authorize | Question::Check(_) => None,
     }
 }
 
-fn begin(role: &str, timeout: Duration) -> String {
+/// Opens the transaction, in which the role is the caller's.
+pub(super) fn begin(role: &str, timeout: Duration) -> String {
     let timeout_ms = timeout.as_millis();
     format!(
         "begin read only; set local role {role}; set local search_path = pg_catalog, pg_temp; \
