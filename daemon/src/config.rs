@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
+use crate::source::postgres::functions::FunctionLimits;
 
 pub mod settings;
 
@@ -153,6 +154,8 @@ pub struct Config {
     pub mailbox: MailboxLimits,
     /// What the schema shows and how much a document may ask for.
     pub schema: SchemaOptions,
+    /// Bounds of functions that resolve and authorize.
+    pub resolve: FunctionLimits,
     /// Bounds of clients.
     pub limits: ClientLimits,
     /// How often the source polls though nothing woke it.
@@ -189,6 +192,7 @@ impl Default for Config {
             metrics_remote: false,
             mailbox: MailboxLimits::default(),
             schema: SchemaOptions::default(),
+            resolve: FunctionLimits::default(),
             limits: ClientLimits {
                 connections: 50_000,
                 sockets: 60_000,

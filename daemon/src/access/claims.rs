@@ -60,7 +60,8 @@ fn only(claims: &Map<String, Value>, path: &str) -> Option<Map<String, Value>> {
     if claims.contains_key(path) {
         return Some(Map::from_iter([(path.to_owned(), value)]));
     }
-    let nested = path.rsplit('.').fold(value, |value, name| Map::from_iter([(name.to_owned(), value)]).into());
+    let nested =
+        path.rsplit('.').fold(value, |value, name| Map::from_iter([(name.to_owned(), value)]).into());
     match nested {
         Value::Object(claims) => Some(claims),
         _ => None,
@@ -122,7 +123,10 @@ mod tests {
         assert_eq!(identity.role.as_deref(), Some("ops"));
         assert!(identity.admin);
         let given = identity.claims.unwrap();
-        assert_eq!((&*given.all, &*given.tenant), (claims.to_string().as_str(), r#"{"app":{"tenant":"acme"}}"#));
+        assert_eq!(
+            (&*given.all, &*given.tenant),
+            (claims.to_string().as_str(), r#"{"app":{"tenant":"acme"}}"#)
+        );
         assert_eq!(identity.expires, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(105)));
     }
 

@@ -4,9 +4,9 @@
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
 //! `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce`, `viewer`, `interest` and `filter`, or with `query`. Once per distinct result:
+//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `calls` and `filter`, or with `query`. Once per distinct result:
 //! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
-//! `field_error`.
+//! `field_error`, and `resolve` where functions take part; `callers` says on whose behalf they run.
 
 pub mod error;
 
@@ -46,7 +46,11 @@ mod coerce;
 
 mod viewer;
 
+pub mod callers;
+
 mod interest;
+
+mod calls;
 
 mod query;
 
@@ -55,6 +59,8 @@ mod plan;
 mod intern;
 
 mod project;
+
+mod resolve;
 
 mod lookup;
 

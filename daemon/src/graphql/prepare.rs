@@ -1,9 +1,11 @@
 //! From a request to what the hub or the client gets: the path of a subscription, a line a stage.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::graphql::calls::Calls;
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
@@ -15,6 +17,7 @@ use crate::graphql::schema::{PlanKey, Schema};
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Interest, Predicate};
+use crate::source::functions::Call;
 
 pub use crate::graphql::document::OperationKind;
 
@@ -39,10 +42,19 @@ impl Schema {
 
     /// Checks a request and compiles or executes it. Pure but for the caches.
     pub fn prepare(&self, request: &Request, identity: &Identity) -> Prepared {
-        self.try_prepare(request, identity).unwrap_or_else(Prepared::Refused)
+        self.prepare_authorized(request, identity).0
     }
 
-    fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
+    /// The same, with the call that has to be answered with yes before the subscription begins.
+    pub fn prepare_authorized(&self, request: &Request, identity: &Identity) -> (Prepared, Option<Call>) {
+        self.try_prepare(request, identity).unwrap_or_else(|errors| (Prepared::Refused(errors), None))
+    }
+
+    fn try_prepare(
+        &self,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<(Prepared, Option<Call>), Vec<GraphQLError>> {
         let document = self.document(&request.query)?;
         let head = document.select(request.operation_name.as_deref());
         if let Ok(head) = head
@@ -64,7 +76,7 @@ impl Schema {
         let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
         if head.kind == OperationKind::Query {
             let result = query::execute(self, document.id, executable, operation, variables);
-            return result.map(Prepared::Query).map_err(|error| vec![error]);
+            return result.map(|result| (Prepared::Query(result), None)).map_err(|error| vec![error]);
         }
         let viewer = Viewer::of(identity, &self.bindings, &self.options);
         let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
@@ -72,14 +84,18 @@ impl Schema {
             coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
+        let calls = Calls { schema: self, executable, variables: &variables, identity };
+        let deferral = calls.deferral(&plan).map_err(|error| vec![error])?;
+        let authorization = calls.authorization(&plan).map_err(|error| vec![error])?;
         let filters = &self.shared.filters;
-        Ok(Prepared::Subscription(Interest {
+        let interest = Interest {
             topics: route.topics,
             constraints: route.constraints,
             residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
             projection: plan.result.clone(),
-            deferral: None,
-        }))
+            deferral,
+        };
+        Ok((Prepared::Subscription(interest), authorization))
     }
 
     /// The document, parsed by whoever sent it first.
@@ -117,6 +133,7 @@ impl Schema {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan);
         }
+        let calls = RefCell::default();
         let compiler = Compiler {
             schema: &self.compiled,
             bindings: &self.bindings,
@@ -124,6 +141,7 @@ impl Schema {
             variables,
             viewer,
             bytes_max: self.options.limits.result_bytes,
+            calls: &calls,
         };
         let mut plan = compiler.compile(operation)?;
         plan.result = self.shared.results.intern(plan.result);

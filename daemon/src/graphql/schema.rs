@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
+use crate::graphql::callers::CallerRoles;
 use crate::graphql::definitions::{Compiled, compile_sound};
 use crate::graphql::document::Document;
 use crate::graphql::filter::RowFilter;
@@ -17,8 +18,10 @@ use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
+use crate::graphql::resolve::{Answers, Resolution};
 use crate::graphql::viewer::Viewer;
 use crate::source::catalog::Catalog;
+use crate::source::functions::Functions;
 
 /// What the operator decides about the schema.
 #[derive(Debug, Clone)]
@@ -32,6 +35,10 @@ pub struct SchemaOptions {
     /// Roles that may read channels that tables feed, or whose custom types hide fields, through
     /// `events`, besides admin roles. It bypasses the choice of columns and the hiding.
     pub events_roles: Vec<String>,
+    /// What calls functions; without it the fields that need one are refused.
+    pub functions: Option<Arc<dyn Functions>>,
+    /// On whose behalf.
+    pub callers: CallerRoles,
 }
 
 impl Default for SchemaOptions {
@@ -41,6 +48,8 @@ impl Default for SchemaOptions {
             introspection: true,
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
+            functions: None,
+            callers: CallerRoles::default(),
         }
     }
 }
@@ -75,6 +84,8 @@ pub struct Schema {
 pub(super) struct Shared {
     pub(super) results: Interner<ResultPlan>,
     pub(super) filters: Interner<RowFilter>,
+    pub(super) resolutions: Interner<Resolution>,
+    pub(super) answers: Arc<Answers>,
 }
 
 /// What a plan depends on; the schema's version is the cache's own.

@@ -135,7 +135,8 @@ mod tests {
         let is = |schema: &str, name: &str| Some((schema.into(), name.into()));
         assert_eq!(parsed("App.order_Details"), is("app", "order_details"));
         assert_eq!(parsed(r#""App"."it's ""x"".y""#), is("App", r#"it's "x".y"#));
-        for bad in ["", "f", "a.", ".f", "a.f.g", "a.f()", "a b.f", "1.f", r#""a.f"#, r#""".f"#, "a.f; drop"] {
+        for bad in ["", "f", "a.", ".f", "a.f.g", "a.f()", "a b.f", "1.f", r#""a.f"#, r#""".f"#, "a.f; drop"]
+        {
             assert_eq!(parsed(bad), None, "{bad}");
         }
     }

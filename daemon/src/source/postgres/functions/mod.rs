@@ -20,7 +20,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_postgres::Config;
 
-use queue::{Job, Queue, Question};
+use queue::{Job, Question, Queue};
 use worker::Worker;
 
 use crate::metrics::Metrics;

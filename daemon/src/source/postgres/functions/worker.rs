@@ -161,7 +161,9 @@ impl Trouble {
             return if matches!(self, Self::Silence) { CallError::Timeout } else { CallError::Failed };
         };
         match error.as_db_error() {
-            Some(error) if [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(error.code()) => {
+            Some(error)
+                if [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(error.code()) =>
+            {
                 CallError::Timeout
             }
             Some(error) if error.code().code().starts_with("P0") => {
