@@ -4,9 +4,9 @@
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
 //! `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter` and `throttle`, or with `query`. Once per distinct result:
+//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `calls`, `filter` and `throttle`, or with `query`. Once per distinct result:
 //! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
-//! `field_error`.
+//! `field_error`, and `resolve` where functions take part; `callers` says on whose behalf they run.
 
 pub mod error;
 
@@ -44,13 +44,15 @@ pub mod prepare;
 
 mod coerce;
 
-mod callers;
-
 mod viewer;
+
+pub mod callers;
 
 mod interest;
 
 mod throttle;
+
+mod calls;
 
 mod query;
 
@@ -61,6 +63,8 @@ mod intern;
 mod project;
 
 mod guard;
+
+mod resolve;
 
 mod lookup;
 

@@ -1,10 +1,12 @@
 //! From a request to what the hub or the client gets: the path of a subscription, a line a stage.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
 use crate::graphql::bindings::{Root, RowRoot, Scope};
+use crate::graphql::calls::Calls;
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
@@ -20,6 +22,7 @@ use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Constraint, Interest, Predicate};
 use crate::hub::promise::Deferral;
+use crate::source::functions::Call;
 
 pub use crate::graphql::document::OperationKind;
 
@@ -44,10 +47,19 @@ impl Schema {
 
     /// Checks a request and compiles or executes it. Pure but for the caches.
     pub fn prepare(&self, request: &Request, identity: &Identity) -> Prepared {
-        self.try_prepare(request, identity).unwrap_or_else(Prepared::Refused)
+        self.prepare_authorized(request, identity).0
     }
 
-    fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
+    /// The same, with the call that has to be answered with yes before the subscription begins.
+    pub fn prepare_authorized(&self, request: &Request, identity: &Identity) -> (Prepared, Option<Call>) {
+        self.try_prepare(request, identity).unwrap_or_else(|errors| (Prepared::Refused(errors), None))
+    }
+
+    fn try_prepare(
+        &self,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<(Prepared, Option<Call>), Vec<GraphQLError>> {
         let document = self.document(&request.query)?;
         let head = document.select(request.operation_name.as_deref());
         if let Ok(head) = head
@@ -69,7 +81,7 @@ impl Schema {
         let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
         if head.kind == OperationKind::Query {
             let result = query::execute(self, document.id, executable, operation, variables);
-            return result.map(Prepared::Query).map_err(|error| vec![error]);
+            return result.map(|result| (Prepared::Query(result), None)).map_err(|error| vec![error]);
         }
         let viewer = Viewer::of(identity, &self.bindings, &self.options);
         let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
@@ -79,17 +91,22 @@ impl Schema {
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
         let throttle =
             throttle::of(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
+        let calls = Calls { schema: self, executable, variables: &variables, identity };
+        let deferral = calls.deferral(&plan).map_err(|error| vec![error])?;
+        let authorization = calls.authorization(&plan).map_err(|error| vec![error])?;
         let filter = route.residual.map(|filter| self.shared.filters.intern(Arc::new(filter)));
         let guard = self.guard(&plan, &route.constraints, filter.as_ref(), identity);
         let guard = guard.map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
-        Ok(Prepared::Subscription(Interest {
+        let interest = Interest {
             topics: route.topics,
             constraints: route.constraints,
             residual: filter.map(|filter| filter as Arc<dyn Predicate>),
             projection: plan.result.clone(),
-            deferral: guard.map(|guard| guard as Arc<dyn Deferral>),
+            // Fields of tables are not resolved by functions, so there is one of them at most.
+            deferral: guard.map(|guard| guard as Arc<dyn Deferral>).or(deferral),
             throttle,
-        }))
+        };
+        Ok((Prepared::Subscription(interest), authorization))
     }
 
     /// What keeps the events of a table with row security from those who may not see them.
@@ -104,7 +121,13 @@ impl Schema {
         let desk = self.shared.desk.as_ref().ok_or_else(|| {
             ("FORBIDDEN", "The server cannot evaluate the policies of this table".to_owned())
         })?;
-        let caller = self.options.callers.caller(Scope::User, identity)?;
+        let caller = self.options.callers.caller(Scope::User, identity);
+        let caller = caller.map_err(|_| {
+            (
+                "FORBIDDEN",
+                "Your role may not see this table: it stands for no role of the database".to_owned(),
+            )
+        })?;
         let asked = Asked { security, result: &plan.result, constraints, filter };
         Ok(Some(self.shared.guards.intern(Arc::new(asked.guard(caller, desk)?))))
     }
@@ -144,6 +167,7 @@ impl Schema {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan);
         }
+        let calls = RefCell::default();
         let compiler = Compiler {
             schema: &self.compiled,
             bindings: &self.bindings,
@@ -151,6 +175,7 @@ impl Schema {
             variables,
             viewer,
             bytes_max: self.options.limits.result_bytes,
+            calls: &calls,
         };
         let mut plan = compiler.compile(operation)?;
         plan.result = self.shared.results.intern(plan.result);

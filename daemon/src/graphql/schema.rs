@@ -19,6 +19,7 @@ use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
+use crate::graphql::resolve::{Answers, Resolution};
 use crate::graphql::viewer::Viewer;
 use crate::metrics::RowSecurityMetrics;
 use crate::source::catalog::Catalog;
@@ -98,6 +99,8 @@ pub(super) struct Shared {
     pub(super) guards: Interner<Guarded>,
     /// Where the checks of policies wait, if anybody makes them.
     pub(super) desk: Option<Arc<Desk>>,
+    pub(super) resolutions: Interner<Resolution>,
+    pub(super) answers: Arc<Answers>,
 }
 
 /// What a plan depends on; the schema's version is the cache's own.

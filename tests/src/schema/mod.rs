@@ -2,6 +2,8 @@
 
 mod filters;
 
+mod resolvers;
+
 mod row_security;
 
 mod throttle;

@@ -6,6 +6,8 @@ mod hostile;
 
 mod requests;
 
+mod resolvers;
+
 mod results;
 
 mod schemas;
