@@ -217,13 +217,26 @@ async fn only_those_may_subscribe_whom_the_function_lets_and_others_do_not_wait(
     begin("given up", "hang").await;
     begin("not mine", "g").await;
     socket.send(json!({"type": "complete", "id": "given up"})).await;
-    socket.subscribe("note", "subscription { note { n } }").await;
-    let mut codes = Vec::new();
-    for _ in 0..2 {
-        let error = socket.receive().await;
-        codes.push(format!("{} {}", error["id"], error["payload"][0]["extensions"]["code"]));
+    let note = json!({"query": "subscription { note { n } }"});
+    socket.send(json!({"type": "subscribe", "id": "note", "payload": note})).await;
+    socket.send(json!({"type": "ping"})).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let message = socket.receive().await;
+        told.push(format!(
+            "{} {} {}",
+            message["type"], message["id"], message["payload"][0]["extensions"]["code"]
+        ));
     }
-    assert_eq!(codes, [r#""not mine" "FORBIDDEN""#, r#""slow" "AUTHORIZATION_FAILED""#]);
+    assert_eq!(
+        told.pop().unwrap(),
+        r#""error" "slow" "AUTHORIZATION_FAILED""#,
+        "the others did not wait: {told:?}"
+    );
+    told.sort_unstable();
+    assert_eq!(told, [r#""error" "not mine" "FORBIDDEN""#, r#""pong" null null"#]);
+    fixture.publish(&json!({"n": 7})).await;
+    assert_eq!(socket.next().await["data"]["note"]["n"], 7, "nothing came of what was given up");
 
     let query = |room: &str| format!("subscription {{ guarded(room: \"{room}\") {{ n }} }}");
     let mut raised = Sse::open(&daemon, &fixture.token("ann", "acme"), &query("raise")).await;
