@@ -1,5 +1,7 @@
 //! What the GraphQL schema promises, against the database that it was derived from.
 
+mod definitions;
+
 mod filters;
 
 mod throttle;
