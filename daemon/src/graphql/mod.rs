@@ -3,10 +3,10 @@
 //! # Layout
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `sdl`, `bindings`) and
-//! these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce` and `interest`, or with `query`. Once per distinct result:
-//! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
-//! `field_error`.
+//! these a `schema`. Once per document: `lexer`, `limits`, `syntax`, `descriptions`, `cost`, `validate`,
+//! `document`, and `places` for whatever is wrong with it. Once per subscription: `prepare` with
+//! `coerce` and `interest`, or with `query`. Once per distinct result: `plan`, `intern`. Once per event
+//! and distinct result: `project` with `lookup`, `leaf` and `field_error`.
 
 pub mod error;
 
@@ -26,9 +26,15 @@ mod lexer;
 
 pub mod limits;
 
+mod syntax;
+
 mod descriptions;
 
+mod places;
+
 mod cost;
+
+mod validate;
 
 mod document;
 

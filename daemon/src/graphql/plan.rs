@@ -14,8 +14,9 @@ use apollo_compiler::{Name, Node};
 
 use crate::graphql::bindings::{Bindings, Root, Source};
 use crate::graphql::coerce::Values;
-use crate::graphql::document::{condition, locations};
+use crate::graphql::document::condition;
 use crate::graphql::error::GraphQLError;
+use crate::graphql::places::Places;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::scalar::Scalar;
 
@@ -74,6 +75,7 @@ pub(super) struct Compiler<'a> {
     pub(super) schema: &'a Schema,
     pub(super) bindings: &'a Bindings,
     pub(super) document: &'a ExecutableDocument,
+    pub(super) places: &'a Places,
     pub(super) variables: &'a Values,
     /// Largest result.
     pub(super) bytes_max: usize,
@@ -168,7 +170,7 @@ impl<'a> Compiler<'a> {
         source: impl FnOnce(&str) -> Source,
     ) -> Result<Field, GraphQLError> {
         let first = selected[0];
-        let places = selected.iter().flat_map(|field| locations(field.location(), &self.document.sources));
+        let places = selected.iter().flat_map(|field| self.places.at(field.location()));
         let content = if first.name == "__typename" {
             Content::TypeName(format!("{:?}", parent.as_str()).into_bytes().into())
         } else {

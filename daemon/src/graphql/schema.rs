@@ -85,6 +85,13 @@ impl Schema {
         Self::build_version(catalog, options, 1, Arc::default())
     }
 
+    /// Any other schema, to check documents against: its subscription fields listen to nothing.
+    pub fn parse(sdl: &str, options: SchemaOptions) -> Result<Self, SchemaError> {
+        let draft = Draft::of(&Catalog::default(), &Arc::new(MetadataChannels::new(&[])));
+        let compiled = compile(sdl)?;
+        Ok(Self::of(options, 1, Arc::default(), (draft, sdl.to_owned(), compiled)))
+    }
+
     /// The schema after the attached tables have changed: the next version, with the same options.
     /// Results that stay the same keep their projection, so that subscriptions from before and after
     /// the change still share it.
@@ -99,8 +106,17 @@ impl Schema {
         interner: Arc<Interner>,
     ) -> Result<Self, SchemaError> {
         let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
-        let (draft, sdl, compiled) = compile_sound(catalog, &metadata)?;
-        Ok(Self {
+        let compiled = compile_sound(catalog, &metadata)?;
+        Ok(Self::of(options, version, interner, compiled))
+    }
+
+    fn of(
+        options: SchemaOptions,
+        version: u64,
+        interner: Arc<Interner>,
+        (draft, sdl, compiled): Compiled,
+    ) -> Self {
+        Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
             results: Cache::new(options.limits.cache_bytes),
@@ -112,7 +128,7 @@ impl Schema {
             interner,
             version,
             sdl,
-        })
+        }
     }
 
     /// Number of the schema, from 1; grows with each [`Schema::rebuild`].
@@ -135,12 +151,12 @@ type Compiled = (Draft, String, Valid<apollo_compiler::Schema>);
 
 /// Compiles the catalog; if that fails, without the tables that make it fail.
 fn compile_sound(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
-    if let Ok(compiled) = compile(catalog, metadata) {
+    if let Ok(compiled) = derive(catalog, metadata) {
         return Ok(compiled);
     }
     let mut problems = Vec::new();
     let is_sound =
-        |table: &&AttachedTable| match compile(&Catalog { tables: vec![(*table).clone()] }, metadata) {
+        |table: &&AttachedTable| match derive(&Catalog { tables: vec![(*table).clone()] }, metadata) {
             Ok(_) => true,
             Err(reason) => {
                 problems.push(format!("table {} (type {:?}): {reason}", table.table, table.type_name));
@@ -148,20 +164,23 @@ fn compile_sound(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<
             }
         };
     let sound = Catalog { tables: catalog.tables.iter().filter(is_sound).cloned().collect() };
-    let mut compiled = compile(&sound, metadata)?;
+    let mut compiled = derive(&sound, metadata)?;
     let channels = catalog.tables.iter().map(|table| table.channel.as_str().into());
     compiled.0.bindings.row_channels.extend(channels);
     compiled.0.problems.append(&mut problems);
     Ok(compiled)
 }
 
-fn compile(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
+fn derive(catalog: &Catalog, metadata: &Arc<MetadataChannels>) -> Result<Compiled, SchemaError> {
     let draft = Draft::of(catalog, metadata);
     let sdl = draft.sdl();
-    let parsed = apollo_compiler::Schema::parse_and_validate(sdl.as_str(), "schema.graphql");
-    let compiled = parsed.map_err(|refused| {
+    let compiled = compile(&sdl)?;
+    Ok((draft, sdl, compiled))
+}
+
+fn compile(sdl: &str) -> Result<Valid<apollo_compiler::Schema>, SchemaError> {
+    apollo_compiler::Schema::parse_and_validate(sdl, "schema.graphql").map_err(|refused| {
         let first = refused.errors.iter().next().map(|diagnostic| diagnostic.to_json().message);
         SchemaError::Invalid(first.unwrap_or_default())
-    })?;
-    Ok((draft, sdl, compiled))
+    })
 }
