@@ -15,7 +15,7 @@ use super::corpus::{self, Case};
 use super::oracle::{Oracle, exact};
 
 /// What is compared: locations and path of each error, in order. No errors: the request is accepted.
-fn verdict(errors: &[Value]) -> String {
+pub(super) fn verdict(errors: &[Value]) -> String {
     let places = |error: &Value| {
         let locations: Vec<String> = error["locations"]
             .as_array()

@@ -3,6 +3,8 @@
 //! The reference implementation runs beside the test (`clients/oracle.mjs`) and judges the same
 //! requests on the same schema. Differences that are meant stand in `corpus/differences.txt`.
 
+mod bad_input;
+
 mod catalog;
 
 mod corpus;
