@@ -225,7 +225,7 @@ async fn w15_messages_have_a_size_whole_or_in_fragments() {
     let mut client = bare(&daemon).await;
     for number in 0..3 {
         let opcode = if number == 0 { Data::Text } else { Data::Continue };
-        let frame = Frame::message(vec![b' '; 100_000], OpCode::Data(opcode), number == 2);
+        let frame = Frame::message(vec![b' '; 800_000], OpCode::Data(opcode), number == 2);
         client.send(Message::Frame(frame)).await.unwrap();
     }
     assert_eq!(closed(&mut client).await.0, 1009);

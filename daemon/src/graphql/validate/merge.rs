@@ -314,28 +314,33 @@ fn is_new<K: Eq + std::hash::Hash>(compared: &mut HashMap<K, bool>, key: K, excl
 }
 
 fn same_arguments(one: &[Node<Argument>], other: &[Node<Argument>]) -> bool {
-    one.len() == other.len()
-        && one.iter().all(|argument| {
-            let found = other.iter().rfind(|it| it.name == argument.name);
-            found.is_some_and(|found| same_value(&argument.value, &found.value))
-        })
+    let pairs = |arguments: &'_ [Node<Argument>]| -> Vec<(Name, Node<Value>)> {
+        arguments.iter().map(|argument| (argument.name.clone(), argument.value.clone())).collect()
+    };
+    one.len() == other.len() && (one.is_empty() || same_members(&pairs(one), &pairs(other)))
 }
 
-/// The fields of an object have no order (section 2.9.8).
 fn same_value(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::List(one), Value::List(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same_value(one, other))
         }
-        (Value::Object(one), Value::Object(other)) => {
-            one.len() == other.len()
-                && one.iter().all(|(name, value)| {
-                    let found = other.iter().find(|(other, _)| other == name);
-                    found.is_some_and(|(_, found)| same_value(value, found))
-                })
-        }
+        (Value::Object(one), Value::Object(other)) => same_members(one, other),
         _ => one == other,
     }
+}
+
+/// Arguments have no order, nor have the fields of an object (sections 2.6 and 2.9.8).
+fn same_members(one: &[(Name, Node<Value>)], other: &[(Name, Node<Value>)]) -> bool {
+    let in_order = |members: &'_ [(Name, Node<Value>)]| {
+        let mut order: Vec<usize> = (0..members.len()).collect();
+        order.sort_by(|a, b| members[*a].0.cmp(&members[*b].0));
+        order
+    };
+    one.len() == other.len()
+        && in_order(one).into_iter().zip(in_order(other)).all(|(first, second)| {
+            one[first].0 == other[second].0 && same_value(&one[first].1, &other[second].1)
+        })
 }
 
 /// SameResponseShape as far as the types go; composite types differ in their selections.

@@ -4,7 +4,6 @@ use apollo_compiler::ast::{Field, FieldDefinition};
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::{Name, Node};
 
-use super::walk::shown;
 use super::{Context, Finding, Place};
 
 /// The definition of a field; nothing if its parent is not known, or has no such field.
@@ -34,16 +33,16 @@ pub(super) fn leaf(
     definition: Option<&Node<FieldDefinition>>,
 ) -> Option<Finding> {
     let ty = &definition?.ty;
-    let (name, ty_shown) = (&field.name, shown(Some(ty)));
+    let name = &field.name;
     let named = context.type_named(ty.inner_named_type())?;
     let is_leaf = matches!(named, ExtendedType::Scalar(_) | ExtendedType::Enum(_));
     match (is_leaf, field.selection_set.is_empty()) {
         (true, false) => Some(Finding {
-            message: format!("Field {name} is of type {ty_shown}, of which nothing can be selected"),
+            message: format!("Field {name} is of type {ty}, of which nothing can be selected"),
             places: vec![Place::SelectionOf(field.location())],
         }),
         (false, true) => {
-            let message = format!("Field {name} is of type {ty_shown}; say what of it: {name} {{ … }}");
+            let message = format!("Field {name} is of type {ty}; say what of it: {name} {{ … }}");
             Some(Finding::new(message, [field.location()]))
         }
         _ => None,

@@ -8,8 +8,7 @@ use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::{Name, Node};
 
 use super::values::{Slot, is_one_of};
-use super::walk::shown;
-use super::{Context, Finding, fragments};
+use super::{Context, FINDINGS_MAX, Finding, fragments};
 
 /// A variable in a value.
 #[derive(Debug)]
@@ -40,16 +39,52 @@ pub(super) fn collect<'a>(
     }
 }
 
+/// The variables of a definition.
+#[derive(Debug, Default)]
+pub(super) struct Usages<'a> {
+    all: Vec<Usage<'a>>,
+    /// Indexes of the first of each variable in each kind of place. One fragment with thousands of
+    /// usages, spread by thousands of operations, must not cost their product.
+    distinct: Vec<usize>,
+}
+
+impl<'a> Usages<'a> {
+    pub(super) fn new(all: Vec<Usage<'a>>) -> Self {
+        let mut seen = HashSet::new();
+        let distinct = (0..all.len()).filter(|index| {
+            let Usage { name, slot, .. } = &all[*index];
+            let ty = slot.ty.map(std::ptr::from_ref);
+            seen.insert((*name, ty, slot.has_default, slot.object.map(std::ptr::from_ref)))
+        });
+        Self { distinct: distinct.collect(), all }
+    }
+}
+
 /// The usages of an operation, fragments followed.
 pub(super) fn used_by<'a, 'u>(
     context: &Context<'a>,
     operation: &'a OperationDefinition,
-    own: &'u [Usage<'a>],
-    of_fragments: &HashMap<&'a Name, &'u [Usage<'a>]>,
-) -> Vec<&'u Usage<'a>> {
+    own: &'u Usages<'a>,
+    of_fragments: &HashMap<&'a Name, &'u Usages<'a>>,
+) -> Used<'a, 'u> {
     let reached = fragments::reached(context, [operation]);
-    let followed = reached.iter().filter_map(|name| of_fragments.get(*name));
-    own.iter().chain(followed.flat_map(|usages| usages.iter())).collect()
+    let followed = reached.iter().filter_map(|name| of_fragments.get(*name).copied());
+    Used(std::iter::once(own).chain(followed).collect())
+}
+
+/// What an operation uses: its own and those of the fragments that it reaches.
+pub(super) struct Used<'a, 'u>(Vec<&'u Usages<'a>>);
+
+impl<'a, 'u> Used<'a, 'u> {
+    fn distinct(&self) -> impl Iterator<Item = &'u Usage<'a>> {
+        self.0.iter().flat_map(|usages| usages.distinct.iter().map(|index| &usages.all[*index]))
+    }
+
+    /// All usages, if a distinct one is wrong.
+    fn if_any(&self, is_wrong: impl Fn(&Usage<'a>) -> bool) -> impl Iterator<Item = &'u Usage<'a>> {
+        let any = self.distinct().any(is_wrong);
+        self.0.iter().filter(move |_| any).flat_map(|usages| &usages.all)
+    }
 }
 
 /// Section 5.8.1.
@@ -76,10 +111,12 @@ pub(super) fn not_input(context: &Context<'_>, variable: &VariableDefinition) ->
 }
 
 /// Section 5.8.3.
-pub(super) fn undefined(operation: &Node<OperationDefinition>, used: &[&Usage<'_>]) -> Vec<Finding> {
+pub(super) fn undefined(operation: &Node<OperationDefinition>, used: &Used<'_, '_>) -> Vec<Finding> {
     let defined: HashSet<&Name> = operation.variables.iter().map(|variable| &variable.name).collect();
-    let undefined = used.iter().filter(|usage| !defined.contains(usage.name));
+    let is_undefined = |usage: &Usage<'_>| !defined.contains(usage.name);
+    let undefined = used.if_any(is_undefined).filter(|usage| is_undefined(usage));
     undefined
+        .take(FINDINGS_MAX)
         .map(|usage| {
             let message = format!("Variable ${} is not defined by the operation", usage.name);
             Finding::new(message, [usage.place, operation.location()])
@@ -88,8 +125,8 @@ pub(super) fn undefined(operation: &Node<OperationDefinition>, used: &[&Usage<'_
 }
 
 /// Section 5.8.4.
-pub(super) fn unused(operation: &OperationDefinition, used: &[&Usage<'_>]) -> Vec<Finding> {
-    let used: HashSet<&Name> = used.iter().map(|usage| usage.name).collect();
+pub(super) fn unused(operation: &OperationDefinition, used: &Used<'_, '_>) -> Vec<Finding> {
+    let used: HashSet<&Name> = used.distinct().map(|usage| usage.name).collect();
     let unused = operation.variables.iter().filter(|variable| !used.contains(&variable.name));
     unused
         .map(|variable| {
@@ -102,33 +139,36 @@ pub(super) fn unused(operation: &OperationDefinition, used: &[&Usage<'_>]) -> Ve
 pub(super) fn misplaced(
     context: &Context<'_>,
     operation: &OperationDefinition,
-    used: &[&Usage<'_>],
+    used: &Used<'_, '_>,
 ) -> Vec<Finding> {
     // The last definition of a name counts; that there are two is reported elsewhere.
     let defined: HashMap<&Name, &Node<VariableDefinition>> =
         operation.variables.iter().map(|variable| (&variable.name, variable)).collect();
+    let findings = |usage: &Usage<'_>| match defined.get(usage.name) {
+        Some(variable) if context.type_named(variable.ty.inner_named_type()).is_some() => {
+            misplaced_at(variable, usage)
+        }
+        _ => Vec::new(),
+    };
+    used.if_any(|usage| !findings(usage).is_empty()).flat_map(findings).take(FINDINGS_MAX).collect()
+}
+
+fn misplaced_at(variable: &Node<VariableDefinition>, usage: &Usage<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for usage in used {
-        let (Some(variable), Some(wanted)) = (defined.get(usage.name), usage.slot.ty) else { continue };
-        if context.type_named(variable.ty.inner_named_type()).is_none() {
-            continue;
-        }
-        let places = [variable.location(), usage.place];
-        if !is_allowed(variable, wanted, usage.slot.has_default) {
-            let message = format!(
-                "Variable ${} is of type {} and stands where {} is wanted",
-                usage.name,
-                variable.ty,
-                shown(Some(wanted))
-            );
-            findings.push(Finding::new(message, places));
-        }
-        if let Some(object) = usage.slot.object.filter(|it| is_one_of(it))
-            && !variable.ty.is_non_null()
-        {
-            let message = format!("Variable ${} must not be nullable in {}", usage.name, object.name);
-            findings.push(Finding::new(message, places));
-        }
+    let Some(wanted) = usage.slot.ty else { return findings };
+    let places = [variable.location(), usage.place];
+    if !is_allowed(variable, wanted, usage.slot.has_default) {
+        let message = format!(
+            "Variable ${} is of type {} and stands where {wanted} is wanted",
+            usage.name, variable.ty
+        );
+        findings.push(Finding::new(message, places));
+    }
+    if let Some(object) = usage.slot.object.filter(|it| is_one_of(it))
+        && !variable.ty.is_non_null()
+    {
+        let message = format!("Variable ${} must not be nullable in {}", usage.name, object.name);
+        findings.push(Finding::new(message, places));
     }
     findings
 }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use apollo_compiler::Name;
 use apollo_compiler::ast::{
-    Definition, Field, FieldDefinition, FragmentDefinition, OperationDefinition, Selection, Type,
+    Definition, Field, FieldDefinition, FragmentDefinition, OperationDefinition, Selection,
     VariableDefinition,
 };
 use apollo_compiler::{Node, ast};
@@ -12,7 +12,7 @@ use apollo_compiler::{Node, ast};
 use super::arguments::{self, Position};
 use super::merge::Merge;
 use super::values::{self, Slot};
-use super::variables::{self, Usage};
+use super::variables::{self, Usage, Usages};
 use super::{Context, Finding, fragments, operations, selections};
 
 /// What a definition holds: findings within it, and the variables that it uses.
@@ -56,13 +56,11 @@ fn assemble<'a>(
 ) -> Vec<Finding> {
     let definitions = &context.document.definitions;
     let (bodies, usages): (Vec<_>, Vec<_>) =
-        walked.into_iter().map(|walked| (walked.findings, walked.usages)).unzip();
-    let of_fragments: HashMap<&Name, &[Usage<'a>]> = definitions
+        walked.into_iter().map(|walked| (walked.findings, Usages::new(walked.usages))).unzip();
+    let of_fragments: HashMap<&Name, &Usages<'a>> = definitions
         .iter()
         .zip(&usages)
-        .filter_map(|(definition, usages)| {
-            Some((&definition.as_fragment_definition()?.name, usages.as_slice()))
-        })
+        .filter_map(|(definition, usages)| Some((&definition.as_fragment_definition()?.name, usages)))
         .collect();
     let mut findings = operations::not_executable(context);
     let mut names = operations::Names::default();
@@ -223,9 +221,4 @@ impl<'a> Walk<'a, '_> {
 fn missing_arguments(field: &Node<Field>, definition: &Node<FieldDefinition>) -> Vec<Finding> {
     let coordinate = definition.name.to_string();
     arguments::missing(&definition.arguments, &field.arguments, &coordinate, field.location())
-}
-
-/// A type as messages show it.
-pub(super) fn shown(ty: Option<&Type>) -> String {
-    ty.map(Type::to_string).unwrap_or_default()
 }
