@@ -196,7 +196,7 @@ impl Default for Config {
                 connections: 50_000,
                 sockets: 60_000,
                 subscriptions: 256,
-                body_bytes: 256 << 10,
+                body_bytes: 2 << 20,
                 header_bytes: 16 << 10,
                 request_time: Duration::from_secs(10),
                 write_stall: Duration::from_secs(30),

@@ -2,11 +2,12 @@
 //!
 //! # Layout
 //!
-//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
-//! `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter` and `throttle`, or with `query`. Once per distinct result:
-//! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
-//! `field_error`.
+//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`,
+//! `definitions`, `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `syntax`,
+//! `descriptions`, `cost`, `validate`, `document`, and `places` for whatever is wrong with it. Once per
+//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter` and `throttle`, or with `query`.
+//! Once per distinct result: `plan`, `intern`. Once per event and distinct result: `project` with
+//! `lookup`, `leaf` and `field_error`.
 
 pub mod error;
 
@@ -32,9 +33,15 @@ mod lexer;
 
 pub mod limits;
 
+mod syntax;
+
 mod descriptions;
 
+mod places;
+
 mod cost;
+
+mod validate;
 
 mod document;
 

@@ -14,9 +14,10 @@ use apollo_compiler::{Name, Node};
 
 use crate::graphql::bindings::{Bindings, Root, Source};
 use crate::graphql::coerce::Values;
-use crate::graphql::document::{condition, locations};
+use crate::graphql::document::condition;
 use crate::graphql::error::{GraphQLError, Location};
 use crate::graphql::labels::Labels;
+use crate::graphql::places::Places;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::scalar::Scalar;
 use crate::graphql::viewer::Viewer;
@@ -88,6 +89,7 @@ pub(super) struct Compiler<'a> {
     pub(super) schema: &'a Schema,
     pub(super) bindings: &'a Bindings,
     pub(super) document: &'a ExecutableDocument,
+    pub(super) places: &'a Places,
     pub(super) variables: &'a Values,
     /// For whom.
     pub(super) viewer: &'a Viewer,
@@ -208,13 +210,13 @@ impl<'a> Compiler<'a> {
             // A GraphQL name needs no escapes in JSON.
             key: format!("\"{}\":", first.response_key()).into_bytes().into(),
             coordinate: format!("{parent}.{}", first.name).into(),
-            locations: serde_json::to_vec(&self.places(selected)).unwrap_or_default().into(),
+            locations: serde_json::to_vec(&self.locations(selected)).unwrap_or_default().into(),
             content,
         })
     }
 
-    fn places(self, selected: &[&'a Node<Selected>]) -> Vec<Location> {
-        selected.iter().flat_map(|field| locations(field.location(), &self.document.sources)).collect()
+    fn locations(self, selected: &[&'a Node<Selected>]) -> Vec<Location> {
+        selected.iter().flat_map(|field| self.places.at(field.location())).collect()
     }
 
     fn hides(self, parent: &Name, field: &str) -> bool {
@@ -230,7 +232,7 @@ impl<'a> Compiler<'a> {
     ) -> GraphQLError {
         let message = format!("Field {parent}.{} is not visible to your role", selected[0].name);
         let path = if path.is_empty() { vec![selected[0].response_key().as_str().into()] } else { path };
-        GraphQLError { locations: self.places(selected), path, ..GraphQLError::new("FORBIDDEN", message) }
+        GraphQLError { locations: self.locations(selected), path, ..GraphQLError::new("FORBIDDEN", message) }
     }
 
     fn shape(self, ty: &Type, sets: &[&'a SelectionSet], path: &Trail<'_>) -> Result<Shape, GraphQLError> {

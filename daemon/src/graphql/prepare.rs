@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use apollo_compiler::Node;
+use apollo_compiler::executable::{ExecutableDocument, Operation};
+use apollo_compiler::validation::Valid;
 use bytes::Bytes;
 
 use crate::graphql::coerce::{self, Values};
@@ -30,6 +33,14 @@ pub enum Prepared {
     Refused(Vec<GraphQLError>),
 }
 
+/// The operation of a valid document that a request means, and its variables.
+struct Checked<'d> {
+    kind: OperationKind,
+    executable: &'d Valid<ExecutableDocument>,
+    operation: &'d Node<Operation>,
+    variables: Values,
+}
+
 impl Schema {
     /// What the request's operation is, without executing anything. A document whose operation is
     /// known may still be refused by [`Schema::prepare`]; the work done here is not done again there.
@@ -43,38 +54,34 @@ impl Schema {
         self.try_prepare(request, identity).unwrap_or_else(Prepared::Refused)
     }
 
+    /// Checks a request without compiling or executing it: syntax, limits, validation, the choice of
+    /// the operation, variables, and the arguments of a subscription.
+    pub fn check(&self, request: &Request) -> Result<(), Vec<GraphQLError>> {
+        let document = self.document(&request.query)?;
+        let checked = self.check_document(&document, request)?;
+        let root = checked.operation.root_fields(checked.executable).next();
+        if let (OperationKind::Subscription, Some(field)) = (checked.kind, root) {
+            coerce::arguments(&self.compiled, &document.places, field, &checked.variables)
+                .map_err(|error| vec![error])?;
+        }
+        Ok(())
+    }
+
     fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
         let document = self.document(&request.query)?;
-        let head = document.select(request.operation_name.as_deref());
-        if let Ok(head) = head
-            && head.kind == OperationKind::Mutation
-        {
-            let message = "Mutations are not offered: write to the database, and subscribers are told";
-            let error = GraphQLError::new("GRAPHQL_VALIDATION_FAILED", message);
-            return Err(vec![GraphQLError { locations: head.locations.clone(), ..error }]);
-        }
-        // Validation concerns the whole document, so its errors come before the choice (section 5).
-        let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
-        let head = head.map_err(|error| vec![error])?;
-        let Some(operation) = document.operation(head) else {
-            return Err(vec![GraphQLError::new(
-                "OPERATION_RESOLUTION_FAILURE",
-                "The operation is not defined",
-            )]);
-        };
-        let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
-        if head.kind == OperationKind::Query {
-            let result = query::execute(self, document.id, executable, operation, variables);
+        let Checked { kind, executable, operation, variables } = self.check_document(&document, request)?;
+        if kind == OperationKind::Query {
+            let result = query::execute(self, &document, executable, operation, variables);
             return result.map(Prepared::Query).map_err(|error| vec![error]);
         }
         let viewer = Viewer::of(identity, &self.bindings, &self.options);
-        let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
-        let arguments =
-            coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
+        let (schema, places) = (&self.compiled, &document.places);
+        let one = |error: GraphQLError| vec![error];
+        let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(one)?;
+        let arguments = coerce::arguments(schema, places, &plan.field, &variables).map_err(one)?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
-            .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
-        let throttle =
-            throttle::of(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
+            .map_err(|error| vec![interest::at_root(error, &plan, places)])?;
+        let throttle = throttle::of(schema, executable, places, &plan.field, &variables).map_err(one)?;
         let filters = &self.shared.filters;
         Ok(Prepared::Subscription(Interest {
             topics: route.topics,
@@ -84,6 +91,25 @@ impl Schema {
             deferral: None,
             throttle,
         }))
+    }
+
+    fn check_document<'d>(
+        &self,
+        document: &'d Document,
+        request: &Request,
+    ) -> Result<Checked<'d>, Vec<GraphQLError>> {
+        // Validation concerns the whole document, so its errors come before the choice (section 5).
+        let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
+        let head = document.select(request.operation_name.as_deref()).map_err(|error| vec![error])?;
+        let Some(operation) = document.operation(head) else {
+            return Err(vec![GraphQLError::new(
+                "OPERATION_RESOLUTION_FAILURE",
+                "The operation is not defined",
+            )]);
+        };
+        let variables =
+            coerce::variables(&self.compiled, &document.places, operation, request.variables.as_ref())?;
+        Ok(Checked { kind: head.kind, executable, operation, variables })
     }
 
     /// The document, parsed by whoever sent it first.
@@ -96,7 +122,7 @@ impl Schema {
         }
         // A tree takes some 40 times its text, by measurement.
         let bytes = 1_024 + 40 * text.len();
-        let document = Document::parse(text, &self.compiled, &self.options.limits)?;
+        let document = Document::parse(text, &self.compiled, &self.implementers, &self.options.limits)?;
         Ok(self.documents.insert(text.into(), Arc::new(document), bytes))
     }
 
@@ -104,8 +130,8 @@ impl Schema {
     fn plan(
         &self,
         document: &Document,
-        operation: &apollo_compiler::executable::Operation,
-        executable: &apollo_compiler::ExecutableDocument,
+        operation: &Operation,
+        executable: &ExecutableDocument,
         variables: &Values,
         viewer: &Viewer,
     ) -> Result<Arc<Plan>, GraphQLError> {
@@ -125,6 +151,7 @@ impl Schema {
             schema: &self.compiled,
             bindings: &self.bindings,
             document: executable,
+            places: &document.places,
             variables,
             viewer,
             bytes_max: self.options.limits.result_bytes,

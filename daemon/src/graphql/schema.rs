@@ -94,6 +94,12 @@ impl Schema {
         Self::build_version(catalog, options, 1, Arc::default())
     }
 
+    /// Any other schema, to check documents against: its subscription fields listen to nothing.
+    pub fn parse(sdl: &str, options: SchemaOptions) -> Result<Self, SchemaError> {
+        let compiled = Compiled::parse(sdl)?;
+        Ok(Self::of(options, 1, Arc::default(), compiled))
+    }
+
     /// The schema after the attached tables have changed: the next version, with the same options.
     /// Results that stay the same keep their projection, so that subscriptions from before and after
     /// the change still share it.
@@ -108,8 +114,17 @@ impl Schema {
         shared: Arc<Shared>,
     ) -> Result<Self, SchemaError> {
         let metadata = Arc::new(MetadataChannels::new(&options.metadata_channels));
-        let Compiled { schema: compiled, bindings, problems } = compile_sound(catalog, &metadata)?;
-        Ok(Self {
+        let compiled = compile_sound(catalog, &metadata)?;
+        Ok(Self::of(options, version, shared, compiled))
+    }
+
+    fn of(
+        options: SchemaOptions,
+        version: u64,
+        shared: Arc<Shared>,
+        Compiled { schema: compiled, bindings, problems }: Compiled,
+    ) -> Self {
+        Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
             results: Cache::new(options.limits.cache_bytes),
@@ -120,7 +135,7 @@ impl Schema {
             compiled,
             shared,
             version,
-        })
+        }
     }
 
     /// Number of the schema, from 1; grows with each [`Schema::rebuild`].

@@ -34,7 +34,7 @@ async fn d_a_subscription_without_a_stream_is_406() {
 #[tokio::test]
 async fn a_body_has_a_size_and_a_time() {
     let daemon = builder().env("TIDINGS_LIMITS_REQUEST_S", "1").start().await;
-    let large = post(&daemon, "*/*", &body(&" ".repeat(300_000))).await;
+    let large = post(&daemon, "*/*", &body(&" ".repeat(3_000_000))).await;
     assert_eq!((large.status, code(&large.json())), (413, "REQUEST_TOO_LARGE"));
     let authorization = format!("authorization: Bearer {}", alice());
     let headers = ["content-type: application/json", "content-length: 10", &authorization];

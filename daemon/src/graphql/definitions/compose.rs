@@ -20,6 +20,14 @@ pub(in crate::graphql) struct Compiled {
     pub(in crate::graphql) problems: Vec<String>,
 }
 
+impl Compiled {
+    /// Any schema in SDL, whose fields are bound to nothing.
+    pub(in crate::graphql) fn parse(sdl: &str) -> Result<Self, SchemaError> {
+        let schema = Schema::parse_and_validate(sdl, "schema").map_err(|refused| first(&refused.errors))?;
+        Ok(Self { schema, bindings: Bindings::default(), problems: Vec::new() })
+    }
+}
+
 /// Compiles the catalog; what makes it fail is left out and named.
 pub(in crate::graphql) fn compile_sound(
     catalog: &Catalog,
