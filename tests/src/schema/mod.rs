@@ -5,3 +5,5 @@ mod definitions;
 mod filters;
 
 mod throttle;
+
+mod tools;

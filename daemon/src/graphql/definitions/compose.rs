@@ -104,6 +104,9 @@ fn compile(
     // The channels of all tables are protected, those of tables left out too.
     bindings.row_channels = catalog.tables.iter().map(|table| table.channel.as_str().into()).collect();
     let mut builder = Schema::builder().parse(sdl, "tables").parse(directives::SDL, "directives");
+    if documents.iter().any(|document| document.sdl.contains("@oneOf")) {
+        builder = builder.parse(directives::ONE_OF, "directives");
+    }
     for document in documents {
         builder = builder.parse(document.sdl.as_str(), &document.name);
     }
