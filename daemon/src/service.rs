@@ -60,6 +60,8 @@ use crate::source::{Batch, Gap, Source, Step};
 
 mod connection;
 
+mod acknowledgement;
+
 mod live;
 
 mod subscription;

@@ -26,6 +26,15 @@ pub enum Delivery {
         /// Where the subscription stands once this result has been seen.
         cursor: CursorText,
     },
+    /// A subscription is live, told before its first result to a client that asked.
+    Acknowledgement {
+        /// The subscription that it belongs to.
+        subscription: SubscriptionId,
+        /// What the client is told: a complete result without data.
+        result: Bytes,
+        /// Where the subscription starts.
+        cursor: CursorText,
+    },
     /// The hub ended a subscription; nothing follows for it.
     End {
         /// The subscription that ended.
@@ -35,6 +44,17 @@ pub enum Delivery {
         /// Where the subscription stood: everything before it has been delivered.
         cursor: CursorText,
     },
+}
+
+impl Delivery {
+    /// The subscription that it belongs to.
+    pub fn subscription(&self) -> SubscriptionId {
+        match self {
+            Self::Next { subscription, .. }
+            | Self::Acknowledgement { subscription, .. }
+            | Self::End { subscription, .. } => *subscription,
+        }
+    }
 }
 
 /// Why the hub ended a subscription.

@@ -19,13 +19,18 @@ struct Script {
 
 impl Script {
     fn start(name: &str, url: &str, query: &str, token: &str, count: &str) -> Self {
+        Self::start_with(name, url, query, token, &["--count", count])
+    }
+
+    fn start_with(name: &str, url: &str, query: &str, token: &str, more: &[&str]) -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
         assert!(
             directory.join("node_modules").exists(),
             "the npm clients are not installed; run `make test`"
         );
         let mut child = Command::new("node")
-            .args([name, url, query, "--token", token, "--count", count])
+            .args([name, url, query, "--token", token])
+            .args(more)
             .current_dir(directory)
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -72,6 +77,43 @@ async fn graphql_sse_in_distinct_mode_receives_typed_events() {
 #[tokio::test]
 async fn graphql_ws_receives_typed_events() {
     receives_typed_events("graphql-ws.mjs", "ws").await;
+}
+
+/// The client hands the acknowledgement on as a result without data; what is committed then arrives.
+async fn receives_what_follows_an_acknowledgement(script: &str, scheme: &str) {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let url = format!("{scheme}://{}/graphql", daemon.address);
+    let query = "subscription { orderInserted { id } }";
+    let more = ["--extensions", r#"{"acknowledge":true}"#, "--count", "2"];
+    let mut client = Script::start_with(script, &url, query, &token("ann", "acme"), &more);
+    let mut acknowledgement = client.line().await;
+    if acknowledgement.get("data").is_none() {
+        // The script's own sign, which comes at about the same time.
+        acknowledgement = client.line().await;
+    }
+    assert_eq!(acknowledgement["data"], Value::Null);
+    assert_eq!(acknowledgement["extensions"]["subscribed"], true);
+    assert!(acknowledgement["extensions"]["cursor"].is_string(), "{acknowledgement}");
+    assert!(acknowledgement.get("errors").is_none());
+    let sql = database.connect().await;
+    sql.run("insert into orders values (1, 'acme', 'new', 1)").await;
+    let mut line = client.line().await;
+    if line.get("data").is_none() {
+        line = client.line().await;
+    }
+    assert_eq!(line["data"]["orderInserted"]["id"], 1);
+    assert!(within("the client's exit", client.child.wait()).await.unwrap().success());
+}
+
+#[tokio::test]
+async fn graphql_sse_hands_the_acknowledgement_on() {
+    receives_what_follows_an_acknowledgement("graphql-sse.mjs", "http").await;
+}
+
+#[tokio::test]
+async fn graphql_ws_hands_the_acknowledgement_on() {
+    receives_what_follows_an_acknowledgement("graphql-ws.mjs", "ws").await;
 }
 
 #[tokio::test]
