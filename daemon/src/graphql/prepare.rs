@@ -8,6 +8,7 @@ use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::interest;
+use crate::graphql::persisted;
 use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
@@ -33,7 +34,7 @@ impl Schema {
     /// What the request's operation is, without executing anything. A document whose operation is
     /// known may still be refused by [`Schema::prepare`]; the work done here is not done again there.
     pub fn operation_kind(&self, request: &Request) -> Result<OperationKind, Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
+        let document = self.document(request)?;
         document.select(request.operation_name.as_deref()).map(|head| head.kind).map_err(|error| vec![error])
     }
 
@@ -43,7 +44,7 @@ impl Schema {
     }
 
     fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
+        let document = self.document(request)?;
         let head = document.select(request.operation_name.as_deref());
         if let Ok(head) = head
             && head.kind == OperationKind::Mutation
@@ -82,17 +83,16 @@ impl Schema {
     }
 
     /// The document, parsed by whoever sent it first.
-    fn document(&self, text: &str) -> Result<Arc<Document>, Vec<GraphQLError>> {
-        // Too long a text is not even hashed.
-        if text.len() <= self.options.limits.document_bytes
-            && let Some(document) = self.documents.get(text)
-        {
+    fn document(&self, request: &Request) -> Result<Arc<Document>, Vec<GraphQLError>> {
+        let named = persisted::document_of(request, self.options.allow_list.as_deref(), &self.options.limits);
+        let (hash, text) = named.map_err(|error| vec![error])?;
+        if let Some(document) = self.documents.get(&hash) {
             return Ok(document);
         }
         // A tree takes some 40 times its text, by measurement.
         let bytes = 1_024 + 40 * text.len();
         let document = Document::parse(text, &self.compiled, &self.options.limits)?;
-        Ok(self.documents.insert(text.into(), Arc::new(document), bytes))
+        Ok(self.documents.insert(hash, Arc::new(document), bytes))
     }
 
     /// The plan, compiled by whoever asked first.

@@ -15,6 +15,7 @@ use crate::graphql::document::Document;
 use crate::graphql::filter::RowFilter;
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
+use crate::graphql::persisted::{AllowList, DocumentHash};
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::viewer::Viewer;
@@ -32,6 +33,8 @@ pub struct SchemaOptions {
     /// Roles that may read channels that tables feed, or whose custom types hide fields, through
     /// `events`, besides admin roles. It bypasses the choice of columns and the hiding.
     pub events_roles: Vec<String>,
+    /// The documents that may run; nothing: every document may.
+    pub allow_list: Option<Arc<AllowList>>,
 }
 
 impl Default for SchemaOptions {
@@ -41,6 +44,7 @@ impl Default for SchemaOptions {
             introspection: true,
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
+            allow_list: None,
         }
     }
 }
@@ -60,7 +64,7 @@ pub struct Schema {
     pub(super) compiled: Valid<apollo_compiler::Schema>,
     pub(super) implementers: HashMap<Name, Implementers>,
     pub(super) bindings: Bindings,
-    pub(super) documents: Cache<Arc<str>, Arc<Document>>,
+    pub(super) documents: Cache<DocumentHash, Arc<Document>>,
     pub(super) plans: Cache<PlanKey, Arc<Plan>>,
     /// Results of queries by document, operation and variables: they change with the schema only, and
     /// introspection of a large one takes a while.

@@ -4,6 +4,8 @@ mod definitions;
 
 mod hostile;
 
+mod persisted;
+
 mod requests;
 
 mod results;
