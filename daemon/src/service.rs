@@ -172,7 +172,7 @@ impl Service {
     /// this worker thread must not wait for it.
     pub async fn query(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
         let Some(schema) = self.schema() else { return Some(Answer::Refused(vec![not_ready()])) };
-        if schema.operation_kind(request) == Ok(OperationKind::Subscription) {
+        if schema.operation_kind(request, identity) == Ok(OperationKind::Subscription) {
             return None;
         }
         let (request, identity) = (request.clone(), identity.clone());
@@ -190,8 +190,8 @@ impl Service {
 
     /// What the request's operation is; `None` if that cannot be told, which [`Service::query`]
     /// answers with the reason.
-    pub fn operation_kind(&self, request: &Request) -> Option<OperationKind> {
-        self.schema()?.operation_kind(request).ok()
+    pub fn operation_kind(&self, request: &Request, identity: &Identity) -> Option<OperationKind> {
+        self.schema()?.operation_kind(request, identity).ok()
     }
 
     fn schema(&self) -> Option<Arc<Schema>> {

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
-//! `bindings`) and these a `schema`. Once per document: `persisted`, `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
+//! `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`, `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
 //! subscription: `prepare` with `coerce`, `viewer`, `interest` and `filter`, or with `query`. Once per distinct result:
 //! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
 //! `field_error`.
@@ -25,6 +25,8 @@ mod bindings;
 mod sdl;
 
 mod definitions;
+
+mod faces;
 
 pub mod schema;
 

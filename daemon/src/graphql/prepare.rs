@@ -7,12 +7,13 @@ use bytes::Bytes;
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
 use crate::graphql::interest;
 use crate::graphql::persisted;
 use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
-use crate::graphql::schema::{PlanKey, Schema};
+use crate::graphql::schema::{DocumentKey, PlanKey, Schema};
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Interest, Predicate};
@@ -33,8 +34,14 @@ pub enum Prepared {
 impl Schema {
     /// What the request's operation is, without executing anything. A document whose operation is
     /// known may still be refused by [`Schema::prepare`]; the work done here is not done again there.
-    pub fn operation_kind(&self, request: &Request) -> Result<OperationKind, Vec<GraphQLError>> {
-        let document = self.document(request)?;
+    pub fn operation_kind(
+        &self,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<OperationKind, Vec<GraphQLError>> {
+        let viewer = self.viewer(identity);
+        let face = self.face(&viewer).map_err(|error| vec![error])?;
+        let document = self.document(request, face, &viewer)?;
         document.select(request.operation_name.as_deref()).map(|head| head.kind).map_err(|error| vec![error])
     }
 
@@ -44,7 +51,9 @@ impl Schema {
     }
 
     fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
-        let document = self.document(request)?;
+        let viewer = self.viewer(identity);
+        let face = self.face(&viewer).map_err(|error| vec![error])?;
+        let document = self.document(request, face, &viewer)?;
         let head = document.select(request.operation_name.as_deref());
         if let Ok(head) = head
             && head.kind == OperationKind::Mutation
@@ -62,15 +71,15 @@ impl Schema {
                 "The operation is not defined",
             )]);
         };
-        let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
+        let variables = coerce::variables(&face.compiled, executable, operation, request.variables.as_ref())?;
         if head.kind == OperationKind::Query {
-            let result = query::execute(self, document.id, executable, operation, variables);
+            let result = query::execute(self, face, document.id, executable, operation, variables);
             return result.map(Prepared::Query).map_err(|error| vec![error]);
         }
-        let viewer = Viewer::of(identity, &self.bindings, &self.options);
-        let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
+        let plan =
+            self.plan(face, &document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
         let arguments =
-            coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
+            coerce::arguments(&face.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
         let filters = &self.shared.filters;
@@ -82,22 +91,34 @@ impl Schema {
         }))
     }
 
+    fn viewer(&self, identity: &Identity) -> Viewer {
+        Viewer::of(identity, &self.bindings, &self.options)
+    }
+
     /// The document, parsed by whoever sent it first.
-    fn document(&self, request: &Request) -> Result<Arc<Document>, Vec<GraphQLError>> {
+    fn document(
+        &self,
+        request: &Request,
+        face: &Face,
+        viewer: &Viewer,
+    ) -> Result<Arc<Document>, Vec<GraphQLError>> {
         let named = persisted::document_of(request, self.options.allow_list.as_deref(), &self.options.limits);
         let (hash, text) = named.map_err(|error| vec![error])?;
-        if let Some(document) = self.documents.get(&hash) {
+        let role = viewer.role.clone().filter(|_| self.options.introspection_by_role);
+        let key = DocumentKey { hash, role };
+        if let Some(document) = self.documents.get(&key) {
             return Ok(document);
         }
         // A tree takes some 40 times its text, by measurement.
         let bytes = 1_024 + 40 * text.len();
-        let document = Document::parse(text, &self.compiled, &self.options.limits)?;
-        Ok(self.documents.insert(hash, Arc::new(document), bytes))
+        let document = Document::parse(text, &face.compiled, &self.options.limits)?;
+        Ok(self.documents.insert(key, Arc::new(document), bytes))
     }
 
     /// The plan, compiled by whoever asked first.
     fn plan(
         &self,
+        face: &Face,
         document: &Document,
         operation: &apollo_compiler::executable::Operation,
         executable: &apollo_compiler::ExecutableDocument,
@@ -117,7 +138,7 @@ impl Schema {
             return Ok(plan);
         }
         let compiler = Compiler {
-            schema: &self.compiled,
+            schema: &face.compiled,
             bindings: &self.bindings,
             document: executable,
             variables,

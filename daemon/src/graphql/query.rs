@@ -13,11 +13,13 @@ use bytes::Bytes;
 use crate::graphql::coerce::Values;
 use crate::graphql::document::locations;
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
 use crate::graphql::schema::Schema;
 
-/// Executes a validated query; the result is complete.
+/// Executes a query that was validated for this face; the result is complete.
 pub(super) fn execute(
     schema: &Schema,
+    face: &Face,
     document_id: u64,
     document: &Valid<ExecutableDocument>,
     operation: &Operation,
@@ -38,9 +40,9 @@ pub(super) fn execute(
     check_introspection(schema, document, operation)?;
     check_max_depth(document, operation).map_err(refused("INTROSPECTION_TOO_DEEP"))?;
     let variables: JsonMap = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let response = Execution::new(&schema.compiled, document)
+    let response = Execution::new(&face.compiled, document)
         .operation(operation)
-        .implementers_map(&schema.implementers)
+        .implementers_map(&face.implementers)
         // Coerced by this module's own rules, which are at least as strict.
         .coerced_variable_values(&Valid::assume_valid(variables))
         .enable_schema_introspection(true)

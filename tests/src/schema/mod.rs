@@ -1,3 +1,5 @@
 //! What the GraphQL schema promises, against the database that it was derived from.
 
 mod filters;
+
+mod roles;

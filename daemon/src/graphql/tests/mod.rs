@@ -6,6 +6,8 @@ mod hostile;
 
 mod persisted;
 
+mod redaction;
+
 mod requests;
 
 mod results;

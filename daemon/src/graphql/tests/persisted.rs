@@ -56,7 +56,7 @@ fn only_listed_documents_run_by_text_or_by_hash() {
     ] {
         assert_eq!(refusal(&schema, text, hash), code, "{text:?} {hash:?}");
     }
-    let kind = schema.operation_kind(&request("", Some(LISTED)));
+    let kind = schema.operation_kind(&request("", Some(LISTED)), &Identity::default());
     assert_eq!(kind, Ok(OperationKind::Subscription), "transports can tell what a hash stands for");
 }
 
