@@ -2,4 +2,6 @@
 
 mod filters;
 
+mod reload;
+
 mod roles;
