@@ -171,6 +171,14 @@ impl Service {
     /// blocking work: the introspection of a large schema takes a second, and the connections of
     /// this worker thread must not wait for it.
     pub async fn query(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
+        let answer = self.answer(request, identity).await;
+        if let Some(Answer::Refused(errors)) = &answer {
+            self.count_refusal(errors);
+        }
+        answer
+    }
+
+    async fn answer(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
         let Some(schema) = self.schema() else { return Some(Answer::Refused(vec![not_ready()])) };
         if schema.operation_kind(request, identity) == Ok(OperationKind::Subscription) {
             return None;
@@ -185,6 +193,14 @@ impl Service {
                 let error = GraphQLError::new("INTERNAL_SERVER_ERROR", "the query could not be executed");
                 Some(Answer::Refused(vec![error]))
             }
+        }
+    }
+
+    /// Counts a refused request, by its first error.
+    fn count_refusal(&self, errors: &[GraphQLError]) {
+        if let Some(first) = errors.first() {
+            let refusals = &self.0.shared.options.metrics.document_refusals;
+            refusals.get_or_create(&[("code", first.extensions.code)]).inc();
         }
     }
 

@@ -35,6 +35,10 @@ impl Connection {
     ///
     /// If the request is refused, or is not a subscription: see [`Service::query`] for those.
     pub fn subscribe(&mut self, request: &Request) -> Result<SubscriptionId, Vec<GraphQLError>> {
+        self.start(request).inspect_err(|errors| self.service.count_refusal(errors))
+    }
+
+    fn start(&mut self, request: &Request) -> Result<SubscriptionId, Vec<GraphQLError>> {
         let shared = &self.service.0.shared;
         let schema = shared.schema.read();
         let Some(schema) = schema.as_ref() else { return Err(vec![not_ready()]) };

@@ -4,6 +4,8 @@ mod definitions;
 
 mod hostile;
 
+mod limits;
+
 mod persisted;
 
 mod redaction;
