@@ -35,7 +35,9 @@ pub(in crate::graphql) fn redact(
     }
     remove_empty(&mut schema);
     let (before, after) = (reached(full), reached(&schema));
-    schema.types.retain(|name, _| after.contains(name) || !before.contains(name));
+    schema.types.retain(|name, definition| {
+        definition.is_built_in() || after.contains(name) || !before.contains(name)
+    });
     schema.validate().map_err(|refused| first(&refused.errors))
 }
 
