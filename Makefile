@@ -3,7 +3,7 @@
 #   PG_CONFIG=/path/to/pg_config   build against, install into and run that PostgreSQL (14 to 18)
 #   CARGO_TARGET_DIR=...           build there instead of in target/
 
-.PHONY: help demo install test lint fmt bench clean
+.PHONY: help demo install test lint fmt ui bench clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -24,6 +24,9 @@ lint: ## Formatting, clippy with warnings denied, shellcheck, licences
 
 fmt: ## Format the Rust code
 	@cargo fmt --all
+
+ui: ## Build GraphiQL from ui/ into ui/dist, which is kept in the repository
+	@scripts/build-ui.sh
 
 bench: ## Fan-out: deliveries per CPU second and latency, every delivery reconciled
 	@scripts/bench.sh

@@ -83,6 +83,12 @@ token=$("$target/release/tidings" token --tenant bench --user bench)
 echo
 echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1), PostgreSQL $pg_major (fsync off), 150-byte events"
 echo
+echo "Inside the process, no socket and no database:"
+echo
+"${on_first_core[@]}" "$target/release/subscribe"
+echo
+echo "From PostgreSQL to many subscribers:"
+echo
 "$target/release/fanout" --header
 for count in "${subscribers[@]}"; do
     # Enough of both for seconds of CPU time, not so much that the load cannot keep up.

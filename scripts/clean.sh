@@ -8,6 +8,6 @@ state=$(state_dir)
 for cluster in "$state"/*/; do
     if [[ -d $cluster/data ]]; then "$root/scripts/cluster.sh" stop "$cluster"; fi
 done
-rm -rf "$state" "$root/tests/clients/node_modules"
+rm -rf "$state" "$root/tests/clients/node_modules" "$root/ui/node_modules"
 cd "$root"
 cargo clean

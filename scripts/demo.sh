@@ -87,7 +87,11 @@ introduce() {
     command -v psql >/dev/null || psql=$pg_bin/psql
     cat <<TEXT
 
-The shop is open, $SECONDS s after the start. In another terminal:
+The shop is open, $SECONDS s after the start. In a browser: http://$address/graphql, with this under "Headers":
+
+  {"authorization": "Bearer $acme"}
+
+In another terminal:
 
   # the other tenant: it sees its own orders and nothing of acme's
   curl -N http://$address/graphql -H 'accept: text/event-stream' -H 'content-type: application/json' \\

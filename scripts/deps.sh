@@ -31,6 +31,7 @@ have_libclang() {
     compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' || ldconfig -p | grep -q libclang
 }
 have_libc_headers() { [[ -r /usr/include/stdlib.h ]]; }
+have_chromium() { [[ -n ${CHROMIUM:-} ]] || have chromium || have chromium-browser || have google-chrome; }
 have_server() { [[ -n "$(find_pg_config)" ]] && [[ -x "$("$(find_pg_config)" --bindir)/initdb" ]]; }
 
 check_rust() {
@@ -74,6 +75,7 @@ if [[ $purpose == test ]]; then
     need nodejs "Node.js 18 or newer" have node
     need npm npm have npm
     need shellcheck shellcheck have shellcheck
+    need chromium "Chromium (or CHROMIUM, the path of one)" have_chromium
 fi
 
 if ((${#missing[@]} == 0)); then
@@ -102,6 +104,10 @@ apt_failed() {
 packages=("${missing[@]}")
 apt update || apt_failed
 for i in "${!packages[@]}"; do
+    # Ubuntu's name, for a snap.
+    if [[ ${packages[i]} == chromium ]] && ! apt-cache show chromium >/dev/null 2>&1; then
+        packages[i]=chromium-browser
+    fi
     if [[ ${packages[i]} == POSTGRESQL ]]; then
         major=$(postgresql_major)
         [[ -n $major ]] || die "apt offers no package postgresql" "Install PostgreSQL $supported_postgresql by hand."

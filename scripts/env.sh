@@ -110,6 +110,16 @@ state_dir() {
     printf '%s\n' "$dir"
 }
 
+# --- npm ---------------------------------------------------------------------------------------
+
+# Installs the packages of folder $1 that its lock file names, unless they are there. None of them
+# needs its installation scripts.
+npm_install() {
+    if [[ $1/node_modules/.package-lock.json -nt $1/package-lock.json ]]; then return; fi
+    say "installing the npm packages of $1"
+    npm --prefix "$1" ci --ignore-scripts --no-audit --no-fund --loglevel=error
+}
+
 # --- Ports and processes ----------------------------------------------------------------------
 
 # Can a server take this TCP port? Asks the kernel's tables: nothing to install, no connection made.

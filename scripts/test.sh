@@ -46,18 +46,13 @@ check_schema() {
     pg_extension/schema.sh --check
 }
 
-install_clients() {
-    if [[ ! -r tests/clients/package-lock.json ]]; then return; fi
-    if [[ tests/clients/node_modules/.package-lock.json -nt tests/clients/package-lock.json ]]; then return; fi
-    say "test: installing the npm clients"
-    npm --prefix tests/clients ci --no-audit --no-fund --loglevel=error
-}
-
 scripts/lint.sh
 cargo build -p tidings-daemon
 scripts/install-extension.sh
 check_schema
-install_clients
+say "test: the kept build of GraphiQL is what a build makes"
+scripts/build-ui.sh --check
+npm_install tests/clients
 
 scripts/cluster.sh start "$cluster" 15500 --test
 port=$(<"$cluster/port")

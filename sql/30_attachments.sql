@@ -39,6 +39,18 @@ create table tidings.definitions (
 select pg_catalog.pg_extension_config_dump('tidings.definitions', '');
 comment on table tidings.definitions is 'GraphQL definitions for custom events.';
 
+-- What the definitions take, so that attach_trigger need not read GraphQL. Dumped as well, and without a
+-- reference to the definitions: a restore may bring the two in any order.
+create table tidings.defined_names (
+    kind text not null check (kind in ('type', 'field', 'channel')),
+    name text not null,
+    document text not null,
+    primary key (kind, name, document)
+);
+select pg_catalog.pg_extension_config_dump('tidings.defined_names', '');
+comment on table tidings.defined_names is
+    'Types, fields of Subscription and channels of the definitions; maintained by define_subscriptions.';
+
 -- Settings exist only once the library is loaded; asking it for them loads it.
 create function tidings.settings() returns table (
     notify boolean, retention_seconds bigint, max_size_bytes bigint, size_cap_action text

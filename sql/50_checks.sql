@@ -66,6 +66,62 @@ begin
 end
 $$;
 
+-- Type names that nobody can have; some are kept for later.
+create function tidings.reserved_types() returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array['Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
+            'Cursor', 'Opaque', 'ResolveScope', 'FilterIs', 'FilterScope', 'OpaqueFilter']
+        || array_agg(scalar || suffix)
+    from unnest('{Int,Float,String,Boolean,ID,BigInt,BigFloat,UUID,Datetime,Date,Time,JSON}'::text[]) scalar
+    cross join unnest('{"",Filter,ListFilter}'::text[]) suffix;
+$$;
+
+-- The types that an attached table makes.
+create function tidings.type_names(type_name text) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array[type_name, type_name || 'Change', type_name || 'Filter'];
+$$;
+
+-- The fields of Subscription that an attached table makes, whatever operations it captures.
+create function tidings.root_fields(type_name text) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg(lower(left(type_name, 1)) || substr(type_name, 2) || suffix order by place)
+    from unnest('{Inserted,Updated,Deleted,Changed}'::text[]) with ordinality suffixes (suffix, place);
+$$;
+
+-- A channel that a definition delivers without regard to columns must not become a table's.
+create function tidings.check_channel(channel text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    used_by text;
+begin
+    if channel = '' or octet_length(channel) > 63 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('channel %L is %s bytes long, allowed are 1 to 63', channel, octet_length(channel)),
+            hint = 'Name one with channel => ''...''; the default is schema.table.';
+    end if;
+    select d.document into used_by
+    from tidings.defined_names d
+    join tidings.definitions n on n.name = d.document
+    where d.kind = 'channel' and d.name = check_channel.channel
+    order by d.document limit 1;
+    if found then
+        raise exception using errcode = 'unique_violation',
+            message = format('channel %L is the channel of an @event in document "%s"', channel, used_by),
+            hint = 'Choose another one with channel => ''...'': the document would deliver whole rows, whatever '
+                'columns says.';
+    end if;
+end
+$$;
+
 -- Refuses names that would clash in the GraphQL schema; the daemon derives types and fields from them.
 create function tidings.check_type_name(target regclass, type_name text) returns void
 language plpgsql stable
@@ -82,29 +138,36 @@ begin
             hint = 'Use up to 63 letters, digits and underscores, not starting with a digit or two '
                 'underscores, for example type_name => ''Order''.';
     end if;
-    if type_name in ('Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
-        'Int', 'Float', 'String', 'Boolean', 'ID', 'BigInt', 'BigFloat', 'UUID', 'Datetime', 'Date', 'Time',
-        'JSON', 'Cursor', 'Opaque', 'FilterIs')
-        or type_name ~ '^(Int|Float|String|Boolean|ID|BigInt|BigFloat|UUID|Datetime|Date|Time|JSON)(List)?Filter$'
+    if type_name = any (tidings.reserved_types())
     then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('type_name %L is the name of a built-in GraphQL type', type_name),
             hint = format('Choose another one, for example type_name => %L.', type_name || 'Record');
     end if;
-    -- Order also makes OrderChange, OrderFilter and the fields orderInserted and so on.
     select a.target, a.type_name into other
     from tidings.attachments a
     where a.target <> check_type_name.target
-        and (lower(left(a.type_name, 1)) || substr(a.type_name, 2)
-                = lower(left(check_type_name.type_name, 1)) || substr(check_type_name.type_name, 2)
-            or a.type_name in (check_type_name.type_name || 'Change', check_type_name.type_name || 'Filter')
-            or check_type_name.type_name in (a.type_name || 'Change', a.type_name || 'Filter'))
+        and (tidings.type_names(a.type_name) && tidings.type_names(check_type_name.type_name)
+            or tidings.root_fields(a.type_name) && tidings.root_fields(check_type_name.type_name))
     limit 1;
     if found then
         raise exception using errcode = 'unique_violation',
             message = format('type_name %L clashes with %L of attached table %s',
                 type_name, other.type_name, other.target),
             hint = 'Choose another one with type_name => ''...''.';
+    end if;
+    select d.kind, d.name, d.document into other
+    from tidings.defined_names d
+    join tidings.definitions n on n.name = d.document
+    where (d.kind = 'type' and d.name = any (tidings.type_names(check_type_name.type_name)))
+        or (d.kind = 'field' and d.name = any (tidings.root_fields(check_type_name.type_name)))
+    limit 1;
+    if found then
+        raise exception using errcode = 'unique_violation',
+            message = format('type_name %L clashes with %s "%s" of document "%s"',
+                type_name, other.kind, other.name, other.document),
+            hint = 'Choose another one with type_name => ''...'', or rename it in the document with '
+                'define_subscriptions.';
     end if;
 end
 $$;

@@ -94,7 +94,7 @@ begin
         select format('lock table only %I.%I in share row exclusive mode', n.nspname, c.relname)
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target);
     -- One at a time: names must be unique in ways that no index can express.
-    lock table tidings.attachments in share row exclusive mode;
+    lock table tidings.attachments, tidings.definitions in share row exclusive mode;
     perform tidings.require_free_names(entry.target);
 
     if entry.type_name is null then
@@ -105,12 +105,7 @@ begin
         select format('%s.%s', n.nspname, c.relname) into entry.channel
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target;
     end if;
-    if entry.channel = '' or octet_length(entry.channel) > 63 then
-        raise exception using errcode = 'invalid_parameter_value',
-            message = format('channel %L is %s bytes long, allowed are 1 to 63',
-                entry.channel, octet_length(entry.channel)),
-            hint = 'Name one with channel => ''...''; the default is schema.table.';
-    end if;
+    perform tidings.check_channel(entry.channel);
     entry.operations := tidings.check_operations(entry.operations);
     perform tidings.check_columns(entry.target, 'tenant_column',
         case when entry.tenant_column is not null then array[entry.tenant_column] end);
@@ -139,6 +134,83 @@ begin
     perform tidings.sync_columns(entry.target);
     perform tidings.sync_truncate_triggers(entry);
     return entry;
+end
+$$;
+
+-- A legal GraphQL name that is as near as the rule allows; the daemon has the same rule.
+create function tidings.legal_name(name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when name = '' then '_' else regexp_replace(
+        regexp_replace(regexp_replace(name, '[^A-Za-z0-9_]', '_', 'g'), '^([0-9])', '_\1'), '^_+', '_') end;
+$$;
+
+-- Field names of columns, in the order of the columns. A name that needs no change is kept; of others that
+-- would meet, the later get a number.
+create function tidings.field_names(columns text[]) returns text[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    taken jsonb;
+    fields text[] := '{}';
+    column_name text;
+    wanted text;
+    field text;
+    number integer;
+begin
+    select coalesce(jsonb_object_agg(c, true), '{}') into taken
+    from unnest(columns) c where tidings.legal_name(c) = c;
+    foreach column_name in array columns loop
+        field := tidings.legal_name(column_name);
+        if field <> column_name then
+            wanted := field;
+            number := 1;
+            while taken ? field loop
+                number := number + 1;
+                -- After "_" comes "_2": two underscores would be reserved.
+                field := tidings.legal_name(wanted || '_' || number);
+            end loop;
+            taken := taken || jsonb_build_object(field, true);
+        end if;
+        fields := fields || field;
+    end loop;
+    return fields;
+end
+$$;
+
+-- Columns whose field is called otherwise: who writes a document should not have to guess.
+create function tidings.tell_field_names(entry tidings.attachments) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    names text[];
+    told text;
+    others bigint;
+begin
+    -- Virtual generated columns (PostgreSQL 18) are not captured.
+    names := array(
+        select a.attname::text
+        from pg_attribute a
+        where a.attrelid = entry.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+            and (entry.columns is null or a.attname = any (entry.columns))
+        order by a.attnum);
+    select string_agg(format('column "%s" is the field %s', n.name, n.field), ', ' order by n.place)
+            filter (where n.rank <= 20),
+        count(*) - 20
+    into told, others
+    from (
+        select u.name, u.field, u.place, row_number() over (order by u.place) as rank
+        from unnest(names, tidings.field_names(names)) with ordinality u (name, field, place)
+        where u.name <> u.field
+    ) n;
+    if told is not null then
+        raise notice using
+            message = told || case when others > 0 then format(', and %s more', others) else '' end,
+            hint = 'GraphQL names have letters, digits and underscores only. The payload keeps the column names.';
+    end if;
 end
 $$;
 
@@ -191,6 +263,7 @@ begin
         end if;
     end loop;
     -- Last, so that it is not said of what has failed.
+    perform tidings.tell_field_names(entry);
     if entry.tenant_column is null and entry.user_column is null then
         raise warning using
             message = format('every subscriber will see the changes of %s', entry.target),

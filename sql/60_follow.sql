@@ -154,6 +154,38 @@ begin
 end
 $$;
 
+-- The types that captured columns have, through domains, arrays and composites.
+create function tidings.reached_types() returns table (oid oid)
+language sql stable
+set search_path = pg_catalog, pg_temp
+-- The recursion is estimated far too high. By index it costs what the attached tables have, not the catalog.
+set jit = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+    with recursive reached (oid) as (
+        select c.atttypid
+        from tidings.attachments a
+        join pg_attribute c on c.attrelid = a.target and c.attnum > 0 and not c.attisdropped
+            and c.attgenerated <> 'v'
+        where a.columns is null or c.attname = any (a.columns)
+        union
+        select n.oid
+        from reached r
+        join pg_type t on t.oid = r.oid
+        cross join lateral (
+            select t.typbasetype where t.typtype = 'd'
+            union all
+            select t.typelem where t.typcategory = 'A' and t.typelem <> 0
+            union all
+            select c.atttypid from pg_attribute c
+            where t.typtype = 'c' and c.attrelid = t.typrelid and c.attnum > 0 and not c.attisdropped
+        ) n (oid)
+    )
+    select r.oid from reached r;
+$$;
+
 create function tidings.follow_ddl() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -198,6 +230,15 @@ begin
         join tidings.attachments a on a.target = r.relid
         where d.classid = 'pg_class'::regclass);
     if cardinality(touched) = 0 then
+        -- A comment on a type of an attached column, or a change of the table whose rows such a type is.
+        if tg_tag in ('COMMENT', 'ALTER TABLE') and exists (
+            select from pg_event_trigger_ddl_commands() d
+            join pg_type t on (d.classid = 'pg_type'::regclass and t.oid = d.objid)
+                or (d.classid = 'pg_class'::regclass and t.typrelid = d.objid)
+            where t.oid in (select r.oid from tidings.reached_types() r))
+        then
+            perform tidings.notify_schema();
+        end if;
         return;
     end if;
     begin

@@ -143,6 +143,8 @@ pub struct Config {
     pub admin_roles: Vec<String>,
     /// Origins of web pages that may use the endpoint besides its own; `*` is all of them.
     pub allowed_origins: Vec<String>,
+    /// Whether browsers get GraphiQL at the endpoint.
+    pub graphiql: bool,
     /// Form of log lines.
     pub log_format: LogFormat,
     /// Which log lines: `info`, or a list such as `warn,tidings_daemon=debug`.
@@ -186,6 +188,7 @@ impl Default for Config {
             },
             admin_roles: Vec::new(),
             allowed_origins: Vec::new(),
+            graphiql: true,
             log_format: LogFormat::Text,
             log_filter: "info".into(),
             metrics_remote: false,

@@ -66,6 +66,8 @@ mod live;
 
 mod subscription;
 
+mod throttle;
+
 pub use connection::Connection;
 pub use subscription::Subscription;
 

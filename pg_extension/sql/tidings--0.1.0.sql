@@ -156,6 +156,18 @@ create table tidings.definitions (
 select pg_catalog.pg_extension_config_dump('tidings.definitions', '');
 comment on table tidings.definitions is 'GraphQL definitions for custom events.';
 
+-- What the definitions take, so that attach_trigger need not read GraphQL. Dumped as well, and without a
+-- reference to the definitions: a restore may bring the two in any order.
+create table tidings.defined_names (
+    kind text not null check (kind in ('type', 'field', 'channel')),
+    name text not null,
+    document text not null,
+    primary key (kind, name, document)
+);
+select pg_catalog.pg_extension_config_dump('tidings.defined_names', '');
+comment on table tidings.defined_names is
+    'Types, fields of Subscription and channels of the definitions; maintained by define_subscriptions.';
+
 -- Settings exist only once the library is loaded; asking it for them loads it.
 create function tidings.settings() returns table (
     notify boolean, retention_seconds bigint, max_size_bytes bigint, size_cap_action text
@@ -291,6 +303,62 @@ begin
 end
 $$;
 
+-- Type names that nobody can have; some are kept for later.
+create function tidings.reserved_types() returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array['Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
+            'Cursor', 'Opaque', 'ResolveScope', 'FilterIs', 'FilterScope', 'OpaqueFilter']
+        || array_agg(scalar || suffix)
+    from unnest('{Int,Float,String,Boolean,ID,BigInt,BigFloat,UUID,Datetime,Date,Time,JSON}'::text[]) scalar
+    cross join unnest('{"",Filter,ListFilter}'::text[]) suffix;
+$$;
+
+-- The types that an attached table makes.
+create function tidings.type_names(type_name text) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array[type_name, type_name || 'Change', type_name || 'Filter'];
+$$;
+
+-- The fields of Subscription that an attached table makes, whatever operations it captures.
+create function tidings.root_fields(type_name text) returns text[]
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select array_agg(lower(left(type_name, 1)) || substr(type_name, 2) || suffix order by place)
+    from unnest('{Inserted,Updated,Deleted,Changed}'::text[]) with ordinality suffixes (suffix, place);
+$$;
+
+-- A channel that a definition delivers without regard to columns must not become a table's.
+create function tidings.check_channel(channel text) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    used_by text;
+begin
+    if channel = '' or octet_length(channel) > 63 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('channel %L is %s bytes long, allowed are 1 to 63', channel, octet_length(channel)),
+            hint = 'Name one with channel => ''...''; the default is schema.table.';
+    end if;
+    select d.document into used_by
+    from tidings.defined_names d
+    join tidings.definitions n on n.name = d.document
+    where d.kind = 'channel' and d.name = check_channel.channel
+    order by d.document limit 1;
+    if found then
+        raise exception using errcode = 'unique_violation',
+            message = format('channel %L is the channel of an @event in document "%s"', channel, used_by),
+            hint = 'Choose another one with channel => ''...'': the document would deliver whole rows, whatever '
+                'columns says.';
+    end if;
+end
+$$;
+
 -- Refuses names that would clash in the GraphQL schema; the daemon derives types and fields from them.
 create function tidings.check_type_name(target regclass, type_name text) returns void
 language plpgsql stable
@@ -307,29 +375,36 @@ begin
             hint = 'Use up to 63 letters, digits and underscores, not starting with a digit or two '
                 'underscores, for example type_name => ''Order''.';
     end if;
-    if type_name in ('Query', 'Mutation', 'Subscription', 'Event', 'ServerInfo', 'Operation', 'ChangeOperation',
-        'Int', 'Float', 'String', 'Boolean', 'ID', 'BigInt', 'BigFloat', 'UUID', 'Datetime', 'Date', 'Time',
-        'JSON', 'Cursor', 'Opaque', 'FilterIs')
-        or type_name ~ '^(Int|Float|String|Boolean|ID|BigInt|BigFloat|UUID|Datetime|Date|Time|JSON)(List)?Filter$'
+    if type_name = any (tidings.reserved_types())
     then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('type_name %L is the name of a built-in GraphQL type', type_name),
             hint = format('Choose another one, for example type_name => %L.', type_name || 'Record');
     end if;
-    -- Order also makes OrderChange, OrderFilter and the fields orderInserted and so on.
     select a.target, a.type_name into other
     from tidings.attachments a
     where a.target <> check_type_name.target
-        and (lower(left(a.type_name, 1)) || substr(a.type_name, 2)
-                = lower(left(check_type_name.type_name, 1)) || substr(check_type_name.type_name, 2)
-            or a.type_name in (check_type_name.type_name || 'Change', check_type_name.type_name || 'Filter')
-            or check_type_name.type_name in (a.type_name || 'Change', a.type_name || 'Filter'))
+        and (tidings.type_names(a.type_name) && tidings.type_names(check_type_name.type_name)
+            or tidings.root_fields(a.type_name) && tidings.root_fields(check_type_name.type_name))
     limit 1;
     if found then
         raise exception using errcode = 'unique_violation',
             message = format('type_name %L clashes with %L of attached table %s',
                 type_name, other.type_name, other.target),
             hint = 'Choose another one with type_name => ''...''.';
+    end if;
+    select d.kind, d.name, d.document into other
+    from tidings.defined_names d
+    join tidings.definitions n on n.name = d.document
+    where (d.kind = 'type' and d.name = any (tidings.type_names(check_type_name.type_name)))
+        or (d.kind = 'field' and d.name = any (tidings.root_fields(check_type_name.type_name)))
+    limit 1;
+    if found then
+        raise exception using errcode = 'unique_violation',
+            message = format('type_name %L clashes with %s "%s" of document "%s"',
+                type_name, other.kind, other.name, other.document),
+            hint = 'Choose another one with type_name => ''...'', or rename it in the document with '
+                'define_subscriptions.';
     end if;
 end
 $$;
@@ -557,7 +632,7 @@ begin
         select format('lock table only %I.%I in share row exclusive mode', n.nspname, c.relname)
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target);
     -- One at a time: names must be unique in ways that no index can express.
-    lock table tidings.attachments in share row exclusive mode;
+    lock table tidings.attachments, tidings.definitions in share row exclusive mode;
     perform tidings.require_free_names(entry.target);
 
     if entry.type_name is null then
@@ -568,12 +643,7 @@ begin
         select format('%s.%s', n.nspname, c.relname) into entry.channel
         from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target;
     end if;
-    if entry.channel = '' or octet_length(entry.channel) > 63 then
-        raise exception using errcode = 'invalid_parameter_value',
-            message = format('channel %L is %s bytes long, allowed are 1 to 63',
-                entry.channel, octet_length(entry.channel)),
-            hint = 'Name one with channel => ''...''; the default is schema.table.';
-    end if;
+    perform tidings.check_channel(entry.channel);
     entry.operations := tidings.check_operations(entry.operations);
     perform tidings.check_columns(entry.target, 'tenant_column',
         case when entry.tenant_column is not null then array[entry.tenant_column] end);
@@ -602,6 +672,83 @@ begin
     perform tidings.sync_columns(entry.target);
     perform tidings.sync_truncate_triggers(entry);
     return entry;
+end
+$$;
+
+-- A legal GraphQL name that is as near as the rule allows; the daemon has the same rule.
+create function tidings.legal_name(name text) returns text
+language sql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when name = '' then '_' else regexp_replace(
+        regexp_replace(regexp_replace(name, '[^A-Za-z0-9_]', '_', 'g'), '^([0-9])', '_\1'), '^_+', '_') end;
+$$;
+
+-- Field names of columns, in the order of the columns. A name that needs no change is kept; of others that
+-- would meet, the later get a number.
+create function tidings.field_names(columns text[]) returns text[]
+language plpgsql immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    taken jsonb;
+    fields text[] := '{}';
+    column_name text;
+    wanted text;
+    field text;
+    number integer;
+begin
+    select coalesce(jsonb_object_agg(c, true), '{}') into taken
+    from unnest(columns) c where tidings.legal_name(c) = c;
+    foreach column_name in array columns loop
+        field := tidings.legal_name(column_name);
+        if field <> column_name then
+            wanted := field;
+            number := 1;
+            while taken ? field loop
+                number := number + 1;
+                -- After "_" comes "_2": two underscores would be reserved.
+                field := tidings.legal_name(wanted || '_' || number);
+            end loop;
+            taken := taken || jsonb_build_object(field, true);
+        end if;
+        fields := fields || field;
+    end loop;
+    return fields;
+end
+$$;
+
+-- Columns whose field is called otherwise: who writes a document should not have to guess.
+create function tidings.tell_field_names(entry tidings.attachments) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    names text[];
+    told text;
+    others bigint;
+begin
+    -- Virtual generated columns (PostgreSQL 18) are not captured.
+    names := array(
+        select a.attname::text
+        from pg_attribute a
+        where a.attrelid = entry.target and a.attnum > 0 and not a.attisdropped and a.attgenerated <> 'v'
+            and (entry.columns is null or a.attname = any (entry.columns))
+        order by a.attnum);
+    select string_agg(format('column "%s" is the field %s', n.name, n.field), ', ' order by n.place)
+            filter (where n.rank <= 20),
+        count(*) - 20
+    into told, others
+    from (
+        select u.name, u.field, u.place, row_number() over (order by u.place) as rank
+        from unnest(names, tidings.field_names(names)) with ordinality u (name, field, place)
+        where u.name <> u.field
+    ) n;
+    if told is not null then
+        raise notice using
+            message = told || case when others > 0 then format(', and %s more', others) else '' end,
+            hint = 'GraphQL names have letters, digits and underscores only. The payload keeps the column names.';
+    end if;
 end
 $$;
 
@@ -654,6 +801,7 @@ begin
         end if;
     end loop;
     -- Last, so that it is not said of what has failed.
+    perform tidings.tell_field_names(entry);
     if entry.tenant_column is null and entry.user_column is null then
         raise warning using
             message = format('every subscriber will see the changes of %s', entry.target),
@@ -927,6 +1075,38 @@ begin
 end
 $$;
 
+-- The types that captured columns have, through domains, arrays and composites.
+create function tidings.reached_types() returns table (oid oid)
+language sql stable
+set search_path = pg_catalog, pg_temp
+-- The recursion is estimated far too high. By index it costs what the attached tables have, not the catalog.
+set jit = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_seqscan = off
+as $$
+    with recursive reached (oid) as (
+        select c.atttypid
+        from tidings.attachments a
+        join pg_attribute c on c.attrelid = a.target and c.attnum > 0 and not c.attisdropped
+            and c.attgenerated <> 'v'
+        where a.columns is null or c.attname = any (a.columns)
+        union
+        select n.oid
+        from reached r
+        join pg_type t on t.oid = r.oid
+        cross join lateral (
+            select t.typbasetype where t.typtype = 'd'
+            union all
+            select t.typelem where t.typcategory = 'A' and t.typelem <> 0
+            union all
+            select c.atttypid from pg_attribute c
+            where t.typtype = 'c' and c.attrelid = t.typrelid and c.attnum > 0 and not c.attisdropped
+        ) n (oid)
+    )
+    select r.oid from reached r;
+$$;
+
 create function tidings.follow_ddl() returns event_trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
@@ -971,6 +1151,15 @@ begin
         join tidings.attachments a on a.target = r.relid
         where d.classid = 'pg_class'::regclass);
     if cardinality(touched) = 0 then
+        -- A comment on a type of an attached column, or a change of the table whose rows such a type is.
+        if tg_tag in ('COMMENT', 'ALTER TABLE') and exists (
+            select from pg_event_trigger_ddl_commands() d
+            join pg_type t on (d.classid = 'pg_type'::regclass and t.oid = d.objid)
+                or (d.classid = 'pg_class'::regclass and t.typrelid = d.objid)
+            where t.oid in (select r.oid from tidings.reached_types() r))
+        then
+            perform tidings.notify_schema();
+        end if;
         return;
     end if;
     begin
@@ -1041,6 +1230,271 @@ create event trigger tidings_follow_ddl on ddl_command_end
     execute function tidings.follow_ddl();
 create event trigger tidings_follow_drop on sql_drop
     execute function tidings.follow_drop();
+
+-- define_subscriptions and drop_subscriptions: GraphQL definitions of custom events.
+--
+-- Both run as the caller. The library checks what the text alone can tell; which functions there are is
+-- asked here. Everything that is wrong is told at once, and only then is anything written.
+
+-- What is wrong with a document that is to be defined (null: dropped), and what it defines. Pure: all that
+-- counts besides the document comes in with the world.
+create function tidings.check_definition(name text, sdl text, world jsonb) returns jsonb
+language c stable
+as 'MODULE_PATHNAME', 'check_definition_wrapper';
+
+create function tidings.definitions_world(name text) returns jsonb
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select jsonb_build_object(
+        'current', (select d.sdl from tidings.definitions d where d.name = definitions_world.name),
+        'documents', (
+            select coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'sdl', d.sdl) order by d.name), '[]')
+            from tidings.definitions d where d.name <> definitions_world.name),
+        'tables', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'table', a.target::text,
+                'types', tidings.type_names(a.type_name),
+                'root_fields', tidings.root_fields(a.type_name),
+                'channel', a.channel) order by a.type_name), '[]')
+            from tidings.attachments a),
+        'types', (
+            select coalesce(jsonb_agg(jsonb_build_object(
+                'name', n.name,
+                'postgres', format_type(t.oid, null),
+                'is_enum', t.typtype = 'e',
+                'filters', array[n.name || 'Filter', n.name || 'ListFilter']) order by t.typname, t.oid), '[]')
+            from pg_type t
+            cross join lateral (
+                select tidings.legal_name(coalesce(tidings.pascal_case(t.typname), ''))) n (name)
+            where t.oid in (select r.oid from tidings.reached_types() r)
+                -- GraphQL has no enum without values and no object without fields.
+                and (t.typtype = 'e' and exists (select from pg_enum e where e.enumtypid = t.oid)
+                    or t.typtype = 'c' and exists (
+                        select from pg_attribute c
+                        where c.attrelid = t.typrelid and c.attnum > 0 and not c.attisdropped))),
+        'reserved', tidings.reserved_types());
+$$;
+
+-- Why a function cannot be called by a directive, null if it can; and what its author should know.
+create function tidings.why_not_callable(directive text, function text, out problem text, out remark text)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wanted regtype := case directive when 'authorize' then 'boolean' else 'jsonb' end;
+    parts text[];
+    found_function record;
+    others text;
+begin
+    begin
+        parts := parse_ident(function);
+    exception when invalid_parameter_value then
+        problem := 'that is no name of a function; write "schema.function", without arguments';
+        return;
+    end;
+    if cardinality(parts) <> 2 then
+        problem := 'that is not qualified by a schema; write "schema.function"';
+        return;
+    end if;
+    select p.oid, p.prokind, p.proretset, p.prorettype, p.prosecdef, p.provolatile into found_function
+    from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = parts[1] and p.proname = parts[2]
+        and p.proargtypes = '3802 3802'::oidvector and p.provariadic = 0;
+    if not found then
+        select string_agg(distinct format('(%s)', pg_get_function_identity_arguments(p.oid)), ', ') into others
+        from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+        where n.nspname = parts[1] and p.proname = parts[2];
+        problem := case
+            when others is not null then
+                format('it takes %s; one that takes (jsonb, jsonb) is needed', others)
+            when not exists (select from pg_namespace n where n.nspname = parts[1]) then
+                format('there is no schema "%s"', parts[1])
+            else 'there is no such function; create it first, with the arguments (event jsonb, arguments jsonb)'
+        end;
+        return;
+    end if;
+    problem := case
+        when found_function.prokind = 'p' then
+            format('it is a procedure; make it a function that returns %s', wanted)
+        when found_function.prokind <> 'f' then
+            'it is an aggregate or window function; use one that can be called by itself'
+        when found_function.proretset then
+            format('it returns a set; make it return one %s, for example with jsonb_agg', wanted)
+        when found_function.prorettype <> wanted then
+            format('it returns %s; it must return %s', format_type(found_function.prorettype, null), wanted)
+    end;
+    remark := nullif(concat_ws('; ',
+        case when found_function.provolatile = 'v' then
+            'it is volatile, but is called in a read-only transaction: declare it stable if it writes nothing' end,
+        case when found_function.prosecdef then
+            'it is security definer, so row level security of its owner counts, not that of the subscriber' end),
+        '');
+end
+$$;
+
+-- Raises one ERROR with all that is wrong, if anything is.
+create function tidings.raise_definition_problems(name text, sdl text, finding jsonb) returns void
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    lines_max constant integer := 50;
+    own bigint;
+    total bigint;
+    broken text;
+    details text;
+begin
+    with problems (document, line, col, message) as (
+        select p.document, p.line, p."column", p.message
+        from jsonb_to_recordset(finding -> 'problems') p (document text, line integer, "column" integer, message text)
+        union
+        select null, f.line, f."column", format('function "%s" of @%s: %s', f.function, f.directive, w.problem)
+        from jsonb_to_recordset(finding -> 'functions')
+            f (line integer, "column" integer, directive text, function text)
+        cross join lateral tidings.why_not_callable(f.directive, f.function) w
+        where w.problem is not null
+    ), numbered as (
+        select *, row_number() over (order by document nulls first, line, col, message) as place from problems
+    )
+    select count(*) filter (where document is null), count(*),
+        string_agg(distinct format('"%s"', document), ', '),
+        string_agg(
+            case when document is not null then format('document "%s", ', document) else '' end
+            || format('%s:%s: %s', line, col, message), E'\n' order by place) filter (where place <= lines_max)
+    into own, total, broken, details
+    from numbered;
+    if total = 0 then
+        return;
+    end if;
+    if total > lines_max then
+        details := details || format(E'\nand %s more', total - lines_max);
+    end if;
+    if own > 0 then
+        raise exception using errcode = 'invalid_object_definition',
+            message = format('document "%s" has %s', name,
+                case when own = 1 then 'an error' when own < 1000 then own || ' errors' else '1000 errors or more' end),
+            detail = details,
+            hint = 'Correct what is listed as line:column and define the document again; nothing was changed.';
+    end if;
+    raise exception using errcode = 'dependent_objects_still_exist',
+        message = format(case when sdl is null then 'document "%s" cannot be dropped: it is needed by %s'
+            else 'document "%s" cannot be stored: it would break %s' end, name, broken),
+        detail = details,
+        hint = case when sdl is null then 'Replace or drop those documents first.'
+            else 'Leave what they use as it is, or replace or drop those documents first.' end;
+end
+$$;
+
+-- One at a time, attach_trigger included: names must be unique in ways that no index can express.
+create function tidings.lock_definitions(name text) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if name is null or name = '' or octet_length(name) > 63 then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = 'name must have 1 to 63 bytes',
+            hint = 'Name the document, for example name => ''chat'', or leave the name out.';
+    end if;
+    -- An older snapshot would not see what others have defined or attached meanwhile.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using errcode = 'invalid_transaction_state',
+            message = 'definitions cannot be changed at isolation level ' || current_setting('transaction_isolation'),
+            hint = 'Call it in a read committed transaction, which is the default.';
+    end if;
+    lock table tidings.definitions in share row exclusive mode;
+end
+$$;
+
+create function @extschema@.define_subscriptions(sdl text, name text default 'default') returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    document_bytes_max constant integer := 1024 * 1024;
+    all_bytes_max constant integer := 4 * 1024 * 1024;
+    documents_max constant integer := 100;
+    others record;
+    finding jsonb;
+    remark record;
+begin
+    perform tidings.lock_definitions(name);
+    if sdl is null then
+        raise exception using errcode = 'null_value_not_allowed',
+            message = 'sdl must not be null',
+            hint = 'To remove a document call drop_subscriptions(name).';
+    end if;
+    select count(*) as documents, coalesce(sum(octet_length(d.sdl)), 0) as bytes into others
+    from tidings.definitions d where d.name <> define_subscriptions.name;
+    if octet_length(sdl) > document_bytes_max or octet_length(sdl) + others.bytes > all_bytes_max then
+        raise exception using errcode = 'program_limit_exceeded',
+            message = format('document "%s" is %s bytes long; one may have %s, all together %s', name,
+                octet_length(sdl), document_bytes_max, all_bytes_max),
+            hint = 'Leave out what no subscription uses.';
+    end if;
+    if others.documents >= documents_max then
+        raise exception using errcode = 'program_limit_exceeded',
+            message = format('there are %s documents, which is the limit', documents_max),
+            hint = 'Put several into one, or drop one with drop_subscriptions(name).';
+    end if;
+
+    finding := tidings.check_definition(name, sdl, tidings.definitions_world(name));
+    perform tidings.raise_definition_problems(name, sdl, finding);
+
+    delete from tidings.defined_names n where n.document = define_subscriptions.name;
+    insert into tidings.defined_names (kind, name, document)
+    select k.kind, k.value, define_subscriptions.name
+    from (
+        select 'type', jsonb_array_elements_text(finding -> 'types')
+        union select 'field', jsonb_array_elements_text(finding -> 'fields')
+        union select 'channel', jsonb_array_elements_text(finding -> 'channels')
+    ) k (kind, value);
+    -- The same text once more wakes nobody: without a row there is nothing to read anew.
+    if not exists (
+        select from tidings.definitions d
+        where d.name = define_subscriptions.name and d.sdl = define_subscriptions.sdl)
+    then
+        insert into tidings.definitions (name, sdl) values (define_subscriptions.name, define_subscriptions.sdl)
+        on conflict on constraint definitions_pkey
+        do update set sdl = excluded.sdl, defined_at = clock_timestamp();
+    end if;
+    for remark in
+        select f.line, f."column", f.function, f.directive, w.remark as words
+        from jsonb_to_recordset(finding -> 'functions')
+            f (line integer, "column" integer, directive text, function text)
+        cross join lateral tidings.why_not_callable(f.directive, f.function) w
+        where w.remark is not null
+        order by 1, 2
+        limit 50
+    loop
+        raise warning '%:%: function "%" of @%: %',
+            remark.line, remark."column", remark.function, remark.directive, remark.words;
+    end loop;
+end
+$$;
+comment on function @extschema@.define_subscriptions(text, text) is
+    'Stores GraphQL definitions of custom events under a name, or replaces them; checks them first.';
+
+create function @extschema@.drop_subscriptions(name text default 'default') returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.lock_definitions(name);
+    if not exists (select from tidings.definitions d where d.name = drop_subscriptions.name) then
+        raise exception using errcode = 'undefined_object',
+            message = format('there is no document "%s"', name),
+            hint = 'See which there are: select name from tidings.definitions;';
+    end if;
+    perform tidings.raise_definition_problems(name, null,
+        tidings.check_definition(name, null, tidings.definitions_world(name)));
+    delete from tidings.defined_names n where n.document = drop_subscriptions.name;
+    delete from tidings.definitions d where d.name = drop_subscriptions.name;
+end
+$$;
+comment on function @extschema@.drop_subscriptions(text) is
+    'Removes the GraphQL definitions of that name, unless others need them.';
 
 -- Retention and clean-up, and what an operator wants to know.
 
@@ -1345,18 +1799,27 @@ create table tidings.documents (
 );
 comment on table tidings.documents is 'Operations stored for a reserved stream.';
 
--- Nobody but the owner may do anything until one of the two grants is given.
+-- Nobody but the owner may do anything until one of the grants is given.
 
-create function tidings.grant_publisher(role regrole) returns void
-language plpgsql
+create function tidings.require_role(role regrole, asking text) returns void
+language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     if role is null or not exists (select from pg_roles r where r.oid = role) then
         raise exception using errcode = 'undefined_object',
             message = 'role is null or does not exist',
-            hint = 'Name a role, for example select tidings.grant_publisher(''app'');';
+            hint = format('Name a role, for example select tidings.%s(''app'');', asking);
     end if;
+end
+$$;
+
+create function tidings.grant_publisher(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.require_role(role, 'grant_publisher');
     -- A regrole prints as a quoted name.
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant execute on function '
@@ -1375,11 +1838,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if role is null or not exists (select from pg_roles r where r.oid = role) then
-        raise exception using errcode = 'undefined_object',
-            message = 'role is null or does not exist',
-            hint = 'Name a role, for example select tidings.grant_daemon(''tidings_daemon'');';
-    end if;
+    perform tidings.require_role(role, 'grant_daemon');
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
@@ -1390,9 +1849,36 @@ $$;
 comment on function tidings.grant_daemon(regrole) is
     'Lets a role read events and keep reservations: what the daemon logs in as.';
 
+-- Apart from the publishers: definitions decide what everybody may subscribe to.
+create function tidings.grant_definer(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.require_role(role, 'grant_definer');
+    execute format('grant usage on schema tidings to %s', role);
+    execute format('grant select, insert, update, delete on tidings.definitions, tidings.defined_names to %s', role);
+    execute format('grant select (target, type_name, channel, columns) on tidings.attachments to %s', role);
+    execute format('grant execute on function '
+        '@extschema@.define_subscriptions(text, text), '
+        '@extschema@.drop_subscriptions(text), '
+        'tidings.check_definition(text, text, jsonb), '
+        'tidings.definitions_world(text), '
+        'tidings.lock_definitions(text), '
+        'tidings.raise_definition_problems(text, text, jsonb), '
+        'tidings.why_not_callable(text, text), '
+        'tidings.legal_name(text), tidings.pascal_case(text), tidings.reached_types(), tidings.reserved_types(), '
+        'tidings.type_names(text), tidings.root_fields(text) to %s', role);
+end
+$$;
+comment on function tidings.grant_definer(regrole) is
+    'Lets a role define and drop the GraphQL definitions of custom events.';
+
 revoke all on all functions in schema tidings from public;
 revoke all on function
     @extschema@.publish_event(text, text, jsonb, text, text, jsonb),
     @extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean),
-    @extschema@.detach_trigger(regclass)
+    @extschema@.detach_trigger(regclass),
+    @extschema@.define_subscriptions(text, text),
+    @extschema@.drop_subscriptions(text)
     from public;

@@ -7,6 +7,7 @@
 //! - `capture`: the trigger function; `plan` is its configuration, `render` writes records as JSON
 //! - `order`: keeps a row's events in the order of its versions when triggers write
 //! - `store`: the one place that writes to `tidings.events` and wakes readers
+//! - `definitions`: checks GraphQL definitions of custom events
 //! - `condition`, `roles`: what `attach_trigger` needs from the parser and the session
 //!
 //! SQL objects live in `sql/` at the root of the repository, in the order of their numbers.
@@ -24,6 +25,8 @@ mod render;
 
 mod store;
 mod transaction;
+
+mod definitions;
 
 mod condition;
 mod error;

@@ -10,6 +10,7 @@ extension_sql_file!("../../sql/40_capture.sql", name = "capture", requires = ["a
 extension_sql_file!("../../sql/50_checks.sql", name = "checks", requires = ["capture"]);
 extension_sql_file!("../../sql/55_attach.sql", name = "attach", requires = ["checks"]);
 extension_sql_file!("../../sql/60_follow.sql", name = "follow", requires = ["attach"]);
-extension_sql_file!("../../sql/70_retention.sql", name = "retention", requires = ["follow"]);
+extension_sql_file!("../../sql/65_definitions.sql", name = "definitions", requires = ["follow"]);
+extension_sql_file!("../../sql/70_retention.sql", name = "retention", requires = ["definitions"]);
 extension_sql_file!("../../sql/80_reservations.sql", name = "reservations", requires = ["retention"]);
 extension_sql_file!("../../sql/90_grants.sql", name = "grants", requires = ["reservations"]);

@@ -11,3 +11,5 @@ mod protocol;
 mod schema;
 
 mod streaming;
+
+mod browser;

@@ -273,6 +273,12 @@ pub const SETTINGS: &[Setting] = &[
         },
     ),
     setting(
+        "graphiql",
+        "Whether browsers get GraphiQL at the endpoint",
+        "true or false",
+        put!(c.graphiql = v.boolean()),
+    ),
+    setting(
         "metadata_channels",
         "Channels whose events show their metadata",
         "a list of channels",

@@ -3,10 +3,11 @@
 //! Done here and not by apollo-compiler because that takes anything for a custom scalar and gives no
 //! place for a bad value.
 
-use apollo_compiler::Schema;
-use apollo_compiler::ast::{Type, Value as Literal};
+use apollo_compiler::ast::{Argument, Directive, DirectiveDefinition, Type, Value as Literal};
 use apollo_compiler::executable::{ExecutableDocument, Field, Operation};
+use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::schema::{ExtendedType, InputObjectType, InputValueDefinition};
+use apollo_compiler::{Node, Schema};
 use serde_json::{Map, Value};
 
 use crate::graphql::document::locations;
@@ -83,10 +84,34 @@ pub(super) fn arguments(
     field: &Field,
     variables: &Values,
 ) -> Result<Values, GraphQLError> {
+    let definitions = &field.definition.arguments;
+    given(schema, document, definitions, &field.arguments, field.name.location(), variables)
+}
+
+/// The values of a directive's arguments.
+pub(super) fn directive(
+    schema: &Schema,
+    document: &ExecutableDocument,
+    definition: &DirectiveDefinition,
+    directive: &Directive,
+    variables: &Values,
+) -> Result<Values, GraphQLError> {
+    let place = directive.name.location();
+    given(schema, document, &definition.arguments, &directive.arguments, place, variables)
+}
+
+fn given(
+    schema: &Schema,
+    document: &ExecutableDocument,
+    definitions: &[Node<InputValueDefinition>],
+    arguments: &[Node<Argument>],
+    place: Option<SourceSpan>,
+    variables: &Values,
+) -> Result<Values, GraphQLError> {
     let mut values = Values::new();
-    for definition in &field.definition.arguments {
-        let given = field.arguments.iter().find(|argument| argument.name == definition.name);
-        let place = given.map_or(field.name.location(), |argument| argument.value.location());
+    for definition in definitions {
+        let given = arguments.iter().find(|argument| argument.name == definition.name);
+        let place = given.map_or(place, |argument| argument.value.location());
         match argument(schema, definition, given.map(|argument| &*argument.value), variables) {
             Ok(Some(value)) => {
                 values.insert(definition.name.to_string(), value);

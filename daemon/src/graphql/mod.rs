@@ -4,7 +4,7 @@
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
 //! `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`, `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce`, `viewer`, `interest` and `filter`, or with `query`. Once per distinct result:
+//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter` and `throttle`, or with `query`. Once per distinct result:
 //! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
 //! `field_error`.
 
@@ -51,6 +51,8 @@ mod coerce;
 mod viewer;
 
 mod interest;
+
+mod throttle;
 
 mod query;
 

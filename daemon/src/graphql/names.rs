@@ -38,8 +38,8 @@ pub(super) fn unique(name: &str, free: impl Fn(&str) -> bool) -> String {
     if free(name) {
         return name.to_owned();
     }
-    // The names taken are finite, so the search ends.
-    (2_u64..).map(|number| format!("{name}_{number}")).find(|candidate| free(candidate)).unwrap_or_default()
+    // The names taken are finite, so the search ends. After `_` comes `_2`: `__2` would be reserved.
+    (2_u64..).map(|number| legal(&format!("{name}_{number}"))).find(|name| free(name)).unwrap_or_default()
 }
 
 /// Field names for columns, in the order of the columns.
@@ -102,5 +102,6 @@ mod tests {
     fn clashes_get_numbers_and_legal_names_keep_theirs() {
         let columns = ["a b", "a_b", "a-b", "a_b_2"];
         assert_eq!(fields(columns.into_iter()), ["a_b_3", "a_b", "a_b_4", "a_b_2"]);
+        assert_eq!(fields(["--", "++", "_2", ""].into_iter()), ["_", "_3", "_2", "_4"]);
     }
 }

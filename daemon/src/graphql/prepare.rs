@@ -14,6 +14,7 @@ use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
 use crate::graphql::schema::{DocumentKey, PlanKey, Schema};
+use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Interest, Predicate};
@@ -82,12 +83,16 @@ impl Schema {
             coerce::arguments(&face.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
+        let throttle =
+            throttle::of(&face.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
         let filters = &self.shared.filters;
         Ok(Prepared::Subscription(Interest {
             topics: route.topics,
             constraints: route.constraints,
             residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
             projection: plan.result.clone(),
+            deferral: None,
+            throttle,
         }))
     }
 

@@ -10,8 +10,9 @@ use parking_lot::Mutex;
 use super::audience::Identity;
 use super::mailbox::{CursorText, EndReason, Mailbox, SubscriptionId};
 use super::project::{Interest, ParsedEvent, Predicate, Projection};
+use super::promise::{Deferral, Promise, Slot};
 use super::route::{Found, Group, GroupKey, Groups, Router, Subscriber};
-use crate::event::Operation;
+use crate::event::{Event, Operation};
 use crate::metrics::Metrics;
 use crate::source::Batch;
 use crate::source::cursor::Cursor;
@@ -134,12 +135,22 @@ impl Hub {
     }
 }
 
+/// A result, or the place where it will be.
+enum Made {
+    Now(Bytes),
+    Later(Arc<Slot>),
+}
+
 /// What was made of one event so far, for all who share it.
 #[derive(Default)]
 struct Results {
     /// By the address of the projection that made them, which is kept: once freed, its address could
     /// become another's while the event is still on its way.
     encoded: HashMap<usize, (Bytes, Arc<dyn Projection>)>,
+    /// Places of results that are being made, by the address of the deferral, which is kept likewise.
+    slots: HashMap<usize, (Arc<Slot>, Arc<dyn Deferral>)>,
+    /// The event, for those who work on it; made when the first needs it.
+    shared: Option<Arc<Event>>,
     /// Whether the event passes, by the address of the residual, which is kept likewise.
     passed: HashMap<usize, (bool, Arc<dyn Predicate>)>,
     /// Who was met by scan: nobody gets an event twice.
@@ -162,21 +173,38 @@ impl Results {
             if !self.passes(key, group, parsed) {
                 continue;
             }
-            let projection = &group.projection;
-            let (result, _) = self
-                .encoded
-                .entry(key.projection)
-                .or_insert_with(|| (projection.project(parsed), projection.clone()));
+            let result = self.result(key, group, parsed);
             for subscriber in group.subscribers.values() {
                 if found == Found::ByScan && !self.met.insert(subscriber.id) {
                     continue;
                 }
-                match subscriber.mailbox.push_next(subscriber.subscription, result, cursor, number) {
+                let (mailbox, subscription) = (&subscriber.mailbox, subscriber.subscription);
+                let pushed = match &result {
+                    Made::Now(result) => mailbox.push_next(subscription, result, cursor, number),
+                    Made::Later(slot) => mailbox.push_later(subscription, slot, cursor, number),
+                };
+                match pushed {
                     Ok(()) => self.delivered += 1,
                     Err(_) => self.full.push(subscriber.clone()),
                 }
             }
         }
+    }
+
+    /// The result for a group, made or begun by whoever needs it first.
+    fn result(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> Made {
+        let Some((address, deferral)) = key.deferral.zip(group.deferral.as_ref()) else {
+            let projection = &group.projection;
+            let made = || (projection.project(parsed), projection.clone());
+            return Made::Now(self.encoded.entry(key.projection).or_insert_with(made).0.clone());
+        };
+        let event = self.shared.get_or_insert_with(|| Arc::new(parsed.event.clone()));
+        let begun = || {
+            let slot = Slot::new();
+            deferral.begin(event, Promise::new(slot.clone(), deferral.clone(), event.clone()));
+            (slot, deferral.clone())
+        };
+        Made::Later(self.slots.entry(address).or_insert_with(begun).0.clone())
     }
 
     fn passes(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> bool {

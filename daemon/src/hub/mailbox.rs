@@ -1,11 +1,13 @@
 //! The mailbox: the bounded queue between the dispatcher and one connection.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
+
+use super::promise::Slot;
 
 /// Number of a subscription, unique within its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -97,10 +99,29 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
-    queue: VecDeque<Delivery>,
+    queue: VecDeque<Entry>,
+    /// How many entries are [`Entry::Later`].
+    later: usize,
+    /// Bytes of all results that are there, those in slots too.
     bytes: usize,
     /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
     last_event: u64,
+}
+
+/// A delivery, or the place of one whose result is still being made.
+#[derive(Debug)]
+enum Entry {
+    Now(Delivery),
+    Later { subscription: SubscriptionId, slot: Arc<Slot>, cursor: CursorText },
+}
+
+impl Entry {
+    fn subscription(&self) -> SubscriptionId {
+        match self {
+            Self::Now(delivery) => delivery.subscription(),
+            Self::Later { subscription, .. } => *subscription,
+        }
+    }
 }
 
 /// The mailbox had no room.
@@ -135,37 +156,64 @@ impl Mailbox {
         }
         state.bytes += result.len();
         state.last_event = event;
-        self.append(state, Delivery::Next { subscription, result: result.clone(), cursor: cursor.clone() });
+        let delivery = Delivery::Next { subscription, result: result.clone(), cursor: cursor.clone() };
+        self.append(state, Entry::Now(delivery));
         Ok(())
+    }
+
+    /// Adds the place of a result that is still being made. Its bytes count once they are there.
+    ///
+    /// # Errors
+    ///
+    /// If the mailbox is full; it is left as it was.
+    pub fn push_later(
+        self: &Arc<Self>,
+        subscription: SubscriptionId,
+        slot: &Arc<Slot>,
+        cursor: &CursorText,
+        event: u64,
+    ) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        if state.queue.len() >= self.limits.messages || state.bytes > self.limits.bytes {
+            return Err(Full);
+        }
+        state.bytes += slot.watch(self).unwrap_or(0);
+        state.later += 1;
+        state.last_event = event;
+        self.append(state, Entry::Later { subscription, slot: slot.clone(), cursor: cursor.clone() });
+        Ok(())
+    }
+
+    /// A slot that this mailbox waits for has got its result.
+    pub(super) fn settled(&self, bytes: usize) {
+        self.state.lock().bytes += bytes;
+        self.filled.notify_one();
     }
 
     /// Adds the end of a subscription. Always fits: a subscription ends only once.
     pub fn push_end(&self, subscription: SubscriptionId, reason: EndReason, cursor: &CursorText) {
         let state = self.state.lock();
-        self.append(state, Delivery::End { subscription, reason, cursor: cursor.clone() });
+        self.append(state, Entry::Now(Delivery::End { subscription, reason, cursor: cursor.clone() }));
     }
 
-    fn append(&self, mut state: parking_lot::MutexGuard<'_, State>, delivery: Delivery) {
-        let was_empty = state.queue.is_empty();
-        state.queue.push_back(delivery);
+    fn append(&self, mut state: MutexGuard<'_, State>, entry: Entry) {
+        // What waits for a slot does not hold back other subscriptions.
+        let may_sleep = state.queue.is_empty() || state.later > 0;
+        state.queue.push_back(entry);
         drop(state);
-        if was_empty {
+        if may_sleep {
             self.filled.notify_one();
         }
     }
 
-    /// Waits until there is something, then moves all of it to the end of `into`. Cancel-safe.
+    /// Waits until there is something, then moves all of it that is ready to the end of `into`.
+    /// Cancel-safe.
     pub async fn drain(&self, into: &mut Vec<Delivery>) {
         loop {
-            {
-                let mut state = self.state.lock();
-                if !state.queue.is_empty() {
-                    into.extend(state.queue.drain(..));
-                    state.bytes = 0;
-                    // A burst must not pin its high-water mark for the life of the connection.
-                    state.queue.shrink_to(64);
-                    return;
-                }
+            let before = into.len();
+            self.state.lock().take_ready(into);
+            if into.len() > before {
+                return;
             }
             self.filled.notified().await;
         }
@@ -176,6 +224,47 @@ impl Mailbox {
     pub fn is_quiet_since(&self, event: u64) -> bool {
         let state = self.state.lock();
         state.queue.is_empty() && state.last_event <= event
+    }
+}
+
+impl State {
+    /// Takes what is ready. A result that is still being made holds back its own subscription only.
+    fn take_ready(&mut self, into: &mut Vec<Delivery>) {
+        let mut waiting = HashSet::new();
+        let mut kept = VecDeque::new();
+        for entry in self.queue.drain(..) {
+            if !waiting.is_empty() && waiting.contains(&entry.subscription()) {
+                kept.push_back(entry);
+                continue;
+            }
+            match entry {
+                Entry::Now(delivery) => {
+                    if let Delivery::Next { result, .. } = &delivery {
+                        self.bytes -= result.len();
+                    }
+                    into.push(delivery);
+                }
+                Entry::Later { subscription, slot, cursor } => match slot.get() {
+                    Some(result) => {
+                        self.later -= 1;
+                        if let Some(result) = result {
+                            self.bytes -= result.len();
+                            into.push(Delivery::Next { subscription, result, cursor });
+                        }
+                    }
+                    None => {
+                        waiting.insert(subscription);
+                        kept.push_back(Entry::Later { subscription, slot, cursor });
+                    }
+                },
+            }
+        }
+        if kept.is_empty() {
+            // A burst must not pin its high-water mark for the life of the connection.
+            self.queue.shrink_to(64);
+        } else {
+            self.queue = kept;
+        }
     }
 }
 

@@ -9,6 +9,8 @@ pub mod equality;
 
 pub mod project;
 
+pub mod promise;
+
 pub mod mailbox;
 
 pub mod route;

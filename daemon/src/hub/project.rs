@@ -3,9 +3,11 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::promise::Deferral;
 use crate::event::{Event, Members, Operation};
 
 /// What a subscription listens to: one hash look-up of the router.
@@ -49,6 +51,20 @@ pub struct Interest {
     /// Makes the result. Subscriptions whose results are the same bytes for every event must
     /// share one `Arc`: the hub encodes once per distinct pointer.
     pub projection: Arc<dyn Projection>,
+    /// Makes the result in place of the projection, where that takes time. Equal deferrals must share
+    /// one `Arc`: the work is done once per distinct pointer.
+    pub deferral: Option<Arc<dyn Deferral>>,
+    /// How the connection conflates the results; the hub delivers all of them.
+    pub throttle: Option<Throttle>,
+}
+
+/// Of the results of one key that come within an interval, the last one only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Throttle {
+    /// How long results of a key wait after one has passed.
+    pub interval: Duration,
+    /// Path of the key below the root field, in the names of the response; empty: all results are one.
+    pub key: Vec<Box<str>>,
 }
 
 /// Turns an event into the bytes of a GraphQL result. Pure: the same event gives the same bytes.

@@ -17,6 +17,7 @@ use super::audience::{ByAudience, Identity};
 use super::equality::normal_form;
 use super::mailbox::{Mailbox, SubscriptionId};
 use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
+use super::promise::Deferral;
 use crate::event::{Event, Operation};
 
 /// A live subscription as the hub knows it.
@@ -31,30 +32,33 @@ pub struct Subscriber {
     pub(super) identity: Arc<Identity>,
 }
 
-/// Subscribers of one identity that share residual and projection: they get the same bytes of the same
+/// Subscribers of one identity that share residual, projection and deferral: they get the same bytes of the same
 /// events.
 #[derive(Debug)]
 pub(super) struct Group {
     pub(super) residual: Option<Arc<dyn Predicate>>,
     pub(super) projection: Arc<dyn Projection>,
+    pub(super) deferral: Option<Arc<dyn Deferral>>,
     pub(super) subscribers: IndexMap<u64, Arc<Subscriber>>,
 }
 
 /// Groups by what their subscribers share.
 pub(super) type Groups = IndexMap<GroupKey, Group>;
 
-/// The addresses of a group's residual and projection.
+/// The addresses of a group's residual, projection and deferral.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct GroupKey {
     pub(super) residual: Option<usize>,
     pub(super) projection: usize,
+    pub(super) deferral: Option<usize>,
 }
 
 impl GroupKey {
     fn of(interest: &Interest) -> Self {
         Self {
-            residual: interest.residual.as_ref().map(|it| Arc::as_ptr(it).cast::<()>().addr()),
-            projection: Arc::as_ptr(&interest.projection).cast::<()>().addr(),
+            residual: interest.residual.as_ref().map(address),
+            projection: address(&interest.projection),
+            deferral: interest.deferral.as_ref().map(address),
         }
     }
 }
@@ -100,6 +104,7 @@ impl Router {
                 let group = group.or_insert_with(|| Group {
                     residual: interest.residual.clone(),
                     projection: interest.projection.clone(),
+                    deferral: interest.deferral.clone(),
                     subscribers: IndexMap::new(),
                 });
                 group.subscribers.insert(subscriber.id, subscriber.clone());
@@ -243,6 +248,10 @@ impl Shape {
             parsed.record.get(field).is_none_or(|json| normal_form(json).is_some_and(|it| it == value))
         })
     }
+}
+
+fn address<T: ?Sized>(shared: &Arc<T>) -> usize {
+    Arc::as_ptr(shared).cast::<()>().addr()
 }
 
 fn topic_key(topic: &Topic) -> String {

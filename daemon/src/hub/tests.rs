@@ -17,6 +17,8 @@ use crate::source::cursor::Cursor;
 use crate::source::memory::{self, MemorySource, Publisher};
 use crate::source::{Source, Step};
 
+mod deferred;
+
 #[derive(Debug, Default)]
 struct Counting(AtomicUsize);
 
@@ -74,6 +76,8 @@ impl Fixture {
             constraints: constraints.iter().map(constraint).collect(),
             residual,
             projection: self.projection.clone(),
+            deferral: None,
+            throttle: None,
         };
         let identity = Arc::new(Identity { tenant: tenant.map(Into::into), ..Identity::default() });
         let mailbox = Arc::new(Mailbox::new(limits));

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::live::{Live, Parts};
+use super::throttle::Throttles;
 use super::{Service, acknowledgement, not_ready};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
@@ -21,12 +22,21 @@ pub struct Connection {
     live: HashMap<SubscriptionId, Arc<Live>>,
     /// Those that the client has not been handed yet; at most one for each live subscription.
     acknowledgements: Vec<Delivery>,
+    throttles: Throttles,
 }
 
 impl Connection {
     pub(super) fn new(service: Service, identity: Arc<Identity>) -> Self {
         let mailbox = Arc::new(Mailbox::new(service.0.shared.options.mailbox));
-        Self { service, identity, mailbox, next: 0, live: HashMap::new(), acknowledgements: Vec::new() }
+        Self {
+            service,
+            identity,
+            mailbox,
+            next: 0,
+            live: HashMap::new(),
+            acknowledgements: Vec::new(),
+            throttles: Throttles::default(),
+        }
     }
 
     /// Starts a subscription; it is live when this returns.
@@ -61,6 +71,9 @@ impl Connection {
         };
         // Taken before the subscription starts, so that nothing after it can be missing.
         let cursor = self.service.0.hub.position().cursor;
+        if let Some(throttle) = &interest.throttle {
+            self.throttles.add(subscription, throttle, cursor.clone());
+        }
         self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
         if acknowledges {
             self.acknowledgements.push(acknowledgement::of(subscription, cursor));
@@ -72,6 +85,7 @@ impl Connection {
 
     /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.
     pub fn complete(&mut self, subscription: SubscriptionId) {
+        self.throttles.remove(subscription);
         if let Some(live) = self.live.remove(&subscription) {
             self.service.0.shared.live.end(&self.service.0.hub, &live);
             self.acknowledgements.retain(|delivery| delivery.subscription() != subscription);
@@ -88,7 +102,10 @@ impl Connection {
         }
         let before = into.len();
         while into.len() == before {
-            self.mailbox.drain(into).await;
+            tokio::select! {
+                () = self.mailbox.drain(into) => self.throttles.conflate(into, before),
+                () = self.throttles.wait() => self.throttles.release(into),
+            }
             self.forget_ended(into, before);
         }
     }
@@ -111,11 +128,14 @@ impl Connection {
     }
 
     /// Where the connection stands if nothing is under way for it: it has seen all that there was
-    /// for it up to this cursor. `None` while something waits for it.
+    /// for it up to this cursor. `None` while its mailbox holds something, a throttle does, or an
+    /// acknowledgement waits.
     pub fn quiet_cursor(&self) -> Option<CursorText> {
         // Read before the mailbox: what comes in between is later than this position.
         let position = self.service.0.hub.position();
-        let quiet = self.acknowledgements.is_empty() && self.mailbox.is_quiet_since(position.event);
+        let quiet = self.acknowledgements.is_empty()
+            && self.throttles.are_quiet()
+            && self.mailbox.is_quiet_since(position.event);
         quiet.then_some(position.cursor)
     }
 

@@ -34,6 +34,7 @@ struct Shared {
     authenticator: Authenticator,
     places: Places,
     origins: Origins,
+    graphiql: bool,
     limits: ClientLimits,
     metrics: Metrics,
     shutdown: Shutdown,
@@ -53,6 +54,7 @@ impl Endpoint {
             authenticator,
             places: Places::new(config.limits.connections),
             origins: Origins::new(config.allowed_origins.clone()),
+            graphiql: config.graphiql,
             limits: config.limits,
             metrics,
             shutdown,
@@ -83,6 +85,11 @@ impl Endpoint {
     /// Which pages may use the endpoint.
     pub fn origins(&self) -> &Origins {
         &self.shared.origins
+    }
+
+    /// Whether browsers get GraphiQL.
+    pub fn offers_graphiql(&self) -> bool {
+        self.shared.graphiql
     }
 
     /// Who sent a request, by its `Authorization` header.

@@ -10,7 +10,7 @@ use axum::http::Request;
 use axum::http::request::Parts;
 use axum::middleware;
 use axum::response::Response;
-use axum::routing::any;
+use axum::routing::{any, get};
 use futures_util::future::BoxFuture;
 
 pub mod accept;
@@ -33,6 +33,8 @@ pub mod reservation;
 
 pub mod sse;
 
+pub mod graphiql;
+
 pub mod http;
 
 pub mod listener;
@@ -54,20 +56,26 @@ pub trait Transport: Sync {
 }
 
 /// In the order of dispatch; the last one admits everything.
-const TRANSPORTS: [&dyn Transport; 4] =
-    [&websocket::WebSockets, &reservation::Reservations, &sse::EventStreams, &http::Plain];
+const TRANSPORTS: [&dyn Transport; 5] = [
+    &websocket::WebSockets,
+    &reservation::Reservations,
+    &sse::EventStreams,
+    &graphiql::GraphiQl,
+    &http::Plain,
+];
 
 /// The routes of the endpoint.
 pub fn router(endpoint: Endpoint) -> Router {
     Router::new()
         .route("/graphql", any(dispatch))
         .route("/graphql/stream", any(dispatch))
+        .route("/graphql/ui/{name}", get(graphiql::asset))
         .layer(middleware::from_fn_with_state(endpoint.clone(), origin::share))
         .with_state(endpoint)
 }
 
 async fn dispatch(State(endpoint): State<Endpoint>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
-    let transport = TRANSPORTS.iter().find(|transport| transport.admits(&head)).unwrap_or(&TRANSPORTS[3]);
+    let transport = TRANSPORTS.iter().find(|transport| transport.admits(&head)).unwrap_or(&TRANSPORTS[4]);
     transport.answer(endpoint, Request::from_parts(head, body)).await
 }

@@ -106,6 +106,84 @@ async fn without_tenant_and_user_there_is_a_warning() {
     assert!(session.notices().await.is_empty());
 }
 
+/// Odd names, each list the columns of one table.
+const ODD_NAMES: [&[&str]; 8] = [
+    &["2fa Code", "total", "größe", "日本", "--", "a.b"],
+    &["a b", "a_b", "a-b", "a_b_2", "a+b", "a_b_4"],
+    &["_", "-", "+", "_2", "__", "___x", "_x", "__x"],
+    &["1", "_1", "01", "__1", "1 "],
+    &["new\nline", "tab\there", "quote\"d", "back\\slash", "it's", "$1", "percent%s"],
+    &["A", "a", "Ä", "ä", "ß", "e\u{301}", "\u{e9}", "😀"],
+    &["id", "ID", "type", "__typename", "__schema", "_typename"],
+    &[" ", "  ", "   ", "_ _", "_3"],
+];
+
+#[tokio::test]
+async fn field_names_are_those_of_the_daemon() {
+    use tidings_daemon::graphql::schema::{Schema, SchemaOptions};
+    use tidings_daemon::source::catalog::{AttachedTable, Catalog, Column, ColumnType};
+
+    let (_database, session) = prepared().await;
+    for names in ODD_NAMES {
+        let column = |name: &&str| Column {
+            name: (*name).to_owned(),
+            comment: None,
+            not_null: false,
+            primary_key: false,
+            column_type: ColumnType::Base("text".to_owned()),
+        };
+        let table = AttachedTable {
+            table: "t".to_owned(),
+            type_name: "Odd".to_owned(),
+            channel: "t".to_owned(),
+            comment: None,
+            operations: Vec::new(),
+            include_old: false,
+            columns: names.iter().map(column).collect(),
+        };
+        let schema = Schema::build(
+            &Catalog { tables: vec![table], definitions: Vec::new() },
+            SchemaOptions::default(),
+        );
+        let schema = schema.expect("a schema");
+        assert!(schema.problems().is_empty(), "{names:?}: {:?}", schema.problems());
+        let sdl = schema.sdl();
+        let fields =
+            sdl.split_once("\ntype Odd {\n").expect("the type").1.split_once('}').expect("its end").0;
+        let fields: Vec<&str> =
+            fields.lines().filter_map(|line| Some(line.trim().split_once(": ")?.0)).collect();
+        let row = session.query_one("select tidings.field_names($1)", &[&names]).await;
+        assert_eq!(row.expect("field names").get::<_, Vec<String>>(0), fields, "{names:?}");
+    }
+}
+
+#[tokio::test]
+async fn columns_with_other_field_names_are_told() {
+    let (_database, mut session) = prepared().await;
+    session
+        .run("create table public.odd (id int primary key, tenant text, \"2fa Code\" text, \"a b\" int, a_b int, \"c-d\" int)")
+        .await;
+    session.notices().await;
+    session.run("select attach_trigger('odd', tenant_column => 'tenant')").await;
+    assert_eq!(
+        session.notices().await,
+        [
+            "NOTICE: column \"2fa Code\" is the field _2fa_Code, column \"a b\" is the field a_b_2, column \"c-d\" is the field c_d"
+        ]
+    );
+    session.run("select attach_trigger('odd', tenant_column => 'tenant', columns => '{id,a b,a_b}')").await;
+    assert_eq!(session.notices().await, ["NOTICE: column \"a b\" is the field a_b_2"]);
+    session.run("select attach_trigger('odd', tenant_column => 'tenant', columns => '{a b}')").await;
+    assert_eq!(session.notices().await, ["NOTICE: column \"a b\" is the field a_b"]);
+    session.run("select attach_trigger('odd', tenant_column => 'tenant', columns => '{a_b}')").await;
+    assert!(session.notices().await.is_empty());
+    let many: String = (0..25).map(|number| format!(", \"x {number}\" int")).collect();
+    session.run(&format!("create table public.many (id int, tenant text{many})")).await;
+    session.run("select attach_trigger('many', tenant_column => 'tenant')").await;
+    let notices = session.notices().await;
+    assert!(notices[0].ends_with("column \"x 19\" is the field x_19, and 5 more"), "{notices:?}");
+}
+
 #[tokio::test]
 async fn names_are_derived_from_the_table() {
     let (_database, session) = prepared().await;

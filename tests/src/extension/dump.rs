@@ -35,7 +35,8 @@ const SETUP: &str = r#"
     create table shop.p1 partition of shop.p for values from (0) to (10);
     select attach_trigger('shop.t', type_name => 'T', tenant_column => 'tenant', condition => 'total > 1', always => true);
     select attach_trigger('shop.p', type_name => 'P', tenant_column => 'It''s', columns => '{id}');
-    insert into tidings.definitions (name, sdl) values ('default', 'scalar X');
+    select define_subscriptions('type Seen { by: String } extend type Subscription { seen: Seen @event(channel: "seen") }', 'seen');
+    select define_subscriptions('extend type Seen { change: TChange }');
     insert into shop.t values (1, 'acme', 5);
     insert into shop.p values (1, 'acme');
     select publish_event('c', 'e', '{}');
@@ -53,7 +54,13 @@ async fn attachments_are_kept_and_events_are_not() {
     let registered =
         "select string_agg(to_jsonb(a)::text, ' ' order by type_name) from tidings.attachments a";
     assert_eq!(copied.line(registered).await, session.line(registered).await);
-    assert_eq!(copied.line("select sdl from tidings.definitions").await, "scalar X");
+    for kept in ["tidings.definitions", "tidings.defined_names"] {
+        let lines = format!("select to_jsonb(d)::text from {kept} d order by 1");
+        assert_eq!(copied.lines(&lines).await, session.lines(&lines).await);
+    }
+    copied.refused("select attach_trigger('shop.t', type_name => 'Seen')").await.assert_names("Seen");
+    copied.refused("select drop_subscriptions('seen')").await.assert_names("default");
+    copied.run("select define_subscriptions('scalar X'), drop_subscriptions('seen')").await;
     assert_ne!(
         copied.line("select tidings.history_id()").await,
         session.line("select tidings.history_id()").await

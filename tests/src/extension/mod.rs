@@ -2,8 +2,10 @@
 
 mod arguments;
 mod capture;
+mod definitions;
 mod dump;
 mod follow;
+mod hostile_definitions;
 mod installation;
 mod order;
 mod partitions;

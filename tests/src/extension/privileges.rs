@@ -50,6 +50,11 @@ async fn the_same_role_can_neither_read_nor_forge_events() {
         "select attach_trigger('t')",
         "select detach_trigger('t')",
         "select tidings.grant_publisher(current_user::regrole)",
+        "select tidings.grant_definer(current_user::regrole)",
+        "select define_subscriptions('scalar X')",
+        "select drop_subscriptions()",
+        "select * from tidings.definitions",
+        "select * from tidings.defined_names",
         "create temp table mine (id int); create trigger forged after insert on mine for each row
             execute function tidings.capture('{\"type_name\":\"T\",\"channel\":\"c\"}')",
     ];
@@ -89,6 +94,53 @@ async fn a_publisher_publishes_and_attaches_its_own_tables_only() {
     session.refused("select * from tidings.events").await;
     assert_eq!(admin.line("select count(*) from tidings.attachments").await, "1");
     drop(database);
+}
+
+#[tokio::test]
+async fn a_definer_defines_and_does_nothing_else() {
+    let (database, admin, _session, _role) = application().await;
+    let (role, publisher_role) = (database.role().await, database.role().await);
+    admin
+        .run(&format!(
+            "select tidings.grant_definer('{role}'); select tidings.grant_publisher('{publisher_role}');
+             create type public.mood as enum ('ok'); alter table t add column mood public.mood;
+             create function public.f(jsonb, jsonb) returns jsonb language sql stable as 'select $1'"
+        ))
+        .await;
+    let definer = database.connect_as(&role).await;
+    definer
+        .run(
+            "select define_subscriptions('type A { t: T mood: Mood f: JSON @resolve(function: \"public.f\") }
+                 extend type Subscription { a: A @event(channel: \"a\") }');
+             select define_subscriptions('scalar B', 'other'); select drop_subscriptions('other')",
+        )
+        .await;
+    let refusal = definer.refused("select define_subscriptions('type T { a: Int }', 'other')").await;
+    assert_eq!(refusal.code, SqlState::INVALID_OBJECT_DEFINITION);
+    for attempt in [
+        "select * from tidings.events",
+        "select condition from tidings.attachments",
+        "update tidings.attachments set channel = 'x'",
+        "select publish_event('c', 'e', '{}')",
+        "select attach_trigger('t')",
+        "select tidings.attach_for_caller(null, null)",
+        "select tidings.maintain()",
+    ] {
+        assert_eq!(definer.refused(attempt).await.code, SqlState::INSUFFICIENT_PRIVILEGE, "{attempt}");
+    }
+    // A publisher decides about its own tables only. Its tables still meet the names of the definitions.
+    let publisher = database.connect_as(&publisher_role).await;
+    admin.run(&format!("grant create on schema public to {publisher_role}")).await;
+    publisher.run("create table public.mine (id int primary key)").await;
+    for (attempt, code) in [
+        ("select define_subscriptions('scalar C')", SqlState::INSUFFICIENT_PRIVILEGE),
+        ("select * from tidings.defined_names", SqlState::INSUFFICIENT_PRIVILEGE),
+        ("select attach_trigger('mine', type_name => 'A')", SqlState::UNIQUE_VIOLATION),
+        ("select attach_trigger('mine', channel => 'a')", SqlState::UNIQUE_VIOLATION),
+    ] {
+        assert_eq!(publisher.refused(attempt).await.code, code, "{attempt}");
+    }
+    publisher.run("select attach_trigger('mine')").await;
 }
 
 #[tokio::test]

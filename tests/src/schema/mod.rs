@@ -1,7 +1,11 @@
 //! What the GraphQL schema promises, against the database that it was derived from.
 
+mod definitions;
+
 mod filters;
 
 mod reload;
 
 mod roles;
+
+mod throttle;

@@ -1,50 +1,10 @@
 //! The reference clients from npm.
 
-use std::path::Path;
-use std::process::Stdio;
-
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
 
 use super::database_with_orders;
 use crate::support::daemon::{Daemon, token};
-use crate::support::within;
-
-/// A client script that prints a line of JSON when its subscription is live and for each result.
-struct Script {
-    lines: Lines<BufReader<ChildStdout>>,
-    child: Child,
-}
-
-impl Script {
-    fn start(name: &str, url: &str, query: &str, token: &str, count: &str) -> Self {
-        Self::start_with(name, url, query, token, &["--count", count])
-    }
-
-    fn start_with(name: &str, url: &str, query: &str, token: &str, more: &[&str]) -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-        assert!(
-            directory.join("node_modules").exists(),
-            "the npm clients are not installed; run `make test`"
-        );
-        let mut child = Command::new("node")
-            .args([name, url, query, "--token", token])
-            .args(more)
-            .current_dir(directory)
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("node runs");
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { lines, child }
-    }
-
-    async fn line(&mut self) -> Value {
-        let line = within("a line of the client", self.lines.next_line()).await.unwrap();
-        serde_json::from_str(&line.expect("the client goes on")).unwrap()
-    }
-}
+use crate::support::script::Script;
 
 async fn receives_typed_events(script: &str, scheme: &str) {
     let database = database_with_orders().await;
@@ -65,8 +25,7 @@ async fn receives_typed_events(script: &str, scheme: &str) {
         let record = serde_json::json!({"id": 2, "status": status, "total": "20.5"});
         assert_eq!(change, serde_json::json!({"operation": operation, "record": record}));
     }
-    let status = within("the client's exit", client.child.wait()).await.unwrap();
-    assert!(status.success());
+    client.succeeds().await;
 }
 
 #[tokio::test]
@@ -103,7 +62,7 @@ async fn receives_what_follows_an_acknowledgement(script: &str, scheme: &str) {
         line = client.line().await;
     }
     assert_eq!(line["data"]["orderInserted"]["id"], 1);
-    assert!(within("the client's exit", client.child.wait()).await.unwrap().success());
+    client.succeeds().await;
 }
 
 #[tokio::test]
@@ -124,8 +83,7 @@ async fn every_audit_of_graphql_http_is_ok() {
     let mut audits = Script::start("graphql-http-audits.mjs", &url, "", &token("ann", "acme"), "0");
     let mut failed = Vec::new();
     let mut count = 0;
-    while let Some(line) = within("an audit", audits.lines.next_line()).await.unwrap() {
-        let audit: Value = serde_json::from_str(&line).unwrap();
+    while let Some(audit) = audits.next().await {
         count += 1;
         if audit["status"] != "ok" {
             failed.push(audit);

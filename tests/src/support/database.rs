@@ -236,6 +236,18 @@ impl Session {
     }
 }
 
+/// What a listener of a channel hears of all that another session has done since the last call.
+pub(crate) async fn heard(listener: &mut Session, channel: &str, publisher: &Session) -> Vec<String> {
+    // Notifications of this transaction come after all earlier ones.
+    publisher.run(&format!("notify {channel}, 'end'")).await;
+    let (mut heard, end) = (Vec::new(), format!("{channel}:end"));
+    while heard.last() != Some(&end) {
+        heard.extend(listener.notifications().await);
+    }
+    heard.pop();
+    heard
+}
+
 fn describe(error: &tokio_postgres::Error) -> String {
     error.as_db_error().map_or_else(|| error.to_string(), |error| format!("{:?}", Refusal::from(error)))
 }
@@ -245,6 +257,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
 pub(crate) struct Refusal {
     pub(crate) code: SqlState,
     pub(crate) message: String,
+    pub(crate) detail: Option<String>,
     pub(crate) hint: Option<String>,
 }
 
@@ -253,6 +266,7 @@ impl From<&DbError> for Refusal {
         Self {
             code: error.code().clone(),
             message: error.message().to_owned(),
+            detail: error.detail().map(str::to_owned),
             hint: error.hint().map(str::to_owned),
         }
     }

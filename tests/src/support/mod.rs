@@ -6,6 +6,8 @@ pub mod daemon;
 
 pub(crate) mod database;
 
+pub mod script;
+
 pub mod sse;
 
 pub mod websocket;

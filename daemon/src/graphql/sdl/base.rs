@@ -1,7 +1,12 @@
 //! What every schema has, whatever the database holds.
 
 /// The types.
-pub(super) const BASE: &str = r#""What happened to a row."
+pub(super) const BASE: &str = r#""""
+On the field of a subscription: of the results of one key that come within this time, only the last. The key is a path below the field, such as `record.id`; without one all results count as one.
+"""
+directive @throttle("In milliseconds, 1 to 3600000." ms: Int!, key: String) on FIELD
+
+"What happened to a row."
 enum Operation {
   "The row was inserted."
   INSERT

@@ -180,7 +180,7 @@ fn hidden_fields_are_null_or_refused_and_never_shared() {
 #[test]
 fn clients_see_neither_directives_nor_channels() {
     let sdl = chat().sdl();
-    for secret in ["@event", "@match", "@visibleTo", "cashier", "ResolveScope", "directive"] {
+    for secret in ["@event", "@match", "@visibleTo", "cashier", "ResolveScope", "directive @event"] {
         assert!(!sdl.contains(secret), "{secret}\n{sdl}");
     }
     assert!(sdl.contains("A message in a room."));

@@ -278,3 +278,30 @@ const INTROSPECTION: &str = "
       ofType { kind name ofType { kind name ofType { kind name ofType { kind name ofType { kind name
         ofType { kind name ofType { kind name ofType { kind name ofType { kind name } } } } } } } } }
     }";
+
+#[test]
+fn a_throttle_stands_on_the_root_field_and_is_bounded() {
+    let schema = schema();
+    let throttled = |directive: &str| {
+        let variables = if directive.contains("$ms") { "($ms: Int! = 250)" } else { "" };
+        let document =
+            format!("subscription{variables} {{ orderChanged {directive} {{ eventId record {{ id }} }} }}");
+        interest(&schema, &document, "").throttle
+    };
+    assert_eq!(throttled(""), None);
+    let all = throttled("@throttle(ms: $ms)").unwrap();
+    assert_eq!((all.interval.as_millis(), all.key.len()), (250, 0));
+    let by_id = throttled(r#"@throttle(ms: 1, key: "record.id")"#).unwrap();
+    assert_eq!(by_id.key, ["record".into(), "id".into()]);
+    for (document, code) in [
+        ("subscription { orderChanged @throttle(ms: 0) { eventId } }", "BAD_USER_INPUT 1:29"),
+        ("subscription { orderChanged @throttle(ms: 3600001) { eventId } }", "BAD_USER_INPUT 1:29"),
+        (r#"subscription { orderChanged @throttle(ms: 1, key: "a..b") { eventId } }"#, "BAD_USER_INPUT 1:29"),
+        (r#"subscription { orderChanged @throttle(ms: 1, key: "") { eventId } }"#, "BAD_USER_INPUT 1:29"),
+        ("subscription { orderChanged { eventId @throttle(ms: 1) } }", "BAD_USER_INPUT 1:39"),
+        ("subscription { orderChanged @throttle { eventId } }", "GRAPHQL_VALIDATION_FAILED 1:29"),
+        ("subscription @throttle(ms: 1) { orderChanged { eventId } }", "GRAPHQL_VALIDATION_FAILED 1:14"),
+    ] {
+        assert_eq!(refusal(&schema, document, ""), code, "{document}");
+    }
+}

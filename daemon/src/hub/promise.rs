@@ -1,0 +1,106 @@
+//! Results that take time: a function of the database has to answer before one can be written, or before
+//! it is known whether the subscriber may see it.
+//!
+//! The hub puts a [`Slot`] where the result will stand, so that the order of each subscription is kept,
+//! and hands a [`Promise`] to whoever does the work. Waiting for a slot holds back later results of the
+//! same subscription only.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::mailbox::Mailbox;
+use crate::event::Event;
+
+/// Makes results that take time.
+pub trait Deferral: fmt::Debug + Send + Sync {
+    /// Begins to make the result of an event, which the promise takes when it is there. Called while
+    /// the router is locked: it starts the work elsewhere and returns. What bounds the work is the
+    /// implementation's; every promise is kept in bounded time.
+    fn begin(&self, event: &Arc<Event>, promise: Promise);
+
+    /// The result, as of [`super::project::Projection::project`], if a promise was dropped unkept.
+    fn broken(&self, event: &Event) -> Bytes;
+}
+
+/// The place of a result that is being made, shared by all whose mailboxes wait for it.
+#[derive(Debug)]
+pub struct Slot(Mutex<State>);
+
+#[derive(Debug)]
+enum State {
+    Waiting(Vec<Arc<Mailbox>>),
+    /// The result, or nothing if there is none to see.
+    Settled(Option<Bytes>),
+}
+
+impl Slot {
+    /// A slot whose result is not there yet.
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State::Waiting(Vec::new()))))
+    }
+
+    /// The result, if it is settled.
+    pub(super) fn get(&self) -> Option<Option<Bytes>> {
+        match &*self.0.lock() {
+            State::Waiting(_) => None,
+            State::Settled(result) => Some(result.clone()),
+        }
+    }
+
+    /// Has a mailbox told when the result is settled; its size, if it is already.
+    pub(super) fn watch(&self, mailbox: &Arc<Mailbox>) -> Option<usize> {
+        match &mut *self.0.lock() {
+            State::Waiting(waiting) => {
+                waiting.push(mailbox.clone());
+                None
+            }
+            State::Settled(result) => Some(result.as_ref().map_or(0, Bytes::len)),
+        }
+    }
+
+    /// No lock is held while mailboxes are told: they ask the slot under theirs.
+    fn settle(&self, result: Option<Bytes>) {
+        let bytes = result.as_ref().map_or(0, Bytes::len);
+        let before = std::mem::replace(&mut *self.0.lock(), State::Settled(result));
+        if let State::Waiting(waiting) = before {
+            waiting.iter().for_each(|mailbox| mailbox.settled(bytes));
+        }
+    }
+}
+
+/// The duty to fill a slot. Dropped without, it is filled with [`Deferral::broken`]: no defect and no
+/// shutdown of the work leaves a subscription waiting, and none lets an event vanish.
+pub struct Promise {
+    slot: Arc<Slot>,
+    /// Nothing once it was kept.
+    open: Option<(Arc<dyn Deferral>, Arc<Event>)>,
+}
+
+impl Promise {
+    pub(super) fn new(slot: Arc<Slot>, deferral: Arc<dyn Deferral>, event: Arc<Event>) -> Self {
+        Self { slot, open: Some((deferral, event)) }
+    }
+
+    /// Fills the slot; with nothing, the event is not shown.
+    pub fn keep(mut self, result: Option<Bytes>) {
+        self.open = None;
+        self.slot.settle(result);
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        if let Some((deferral, event)) = self.open.take() {
+            self.slot.settle(Some(deferral.broken(&event)));
+        }
+    }
+}
+
+impl fmt::Debug for Promise {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Promise").field("kept", &self.open.is_none()).finish()
+    }
+}

@@ -1,0 +1,322 @@
+//! Conflation: of the results of one key that come within a time, the last one only.
+//!
+//! The first result of a key passes at once; what follows within the interval waits, each replacing the
+//! one before, and the last passes when the interval is over. The cursor of whatever passes stays
+//! before the oldest result that waits, so that resuming from it loses none.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use crate::hub::mailbox::{CursorText, Delivery, SubscriptionId};
+use crate::hub::project::Throttle;
+
+/// Most keys of one subscription that are remembered; results of further ones pass without waiting.
+const KEYS_MAX: usize = 10_000;
+
+/// The state of one throttled subscription.
+#[derive(Debug)]
+pub(super) struct Throttled {
+    subscription: SubscriptionId,
+    throttle: Throttle,
+    /// By key, as JSON; all results share the empty one if none is asked for.
+    keys: HashMap<Box<str>, Turn>,
+    /// Results that wait, by the order in which the first of each key came.
+    waiting: BTreeMap<u64, Waiting>,
+    /// When they are due.
+    due: BTreeSet<(Instant, u64)>,
+    next: u64,
+    /// Where the subscription stood before the result that comes next.
+    before: CursorText,
+    /// When the keys were last looked through for those that can be forgotten.
+    swept: Instant,
+}
+
+/// When a key may pass again, and which result of it waits.
+#[derive(Debug)]
+struct Turn {
+    free_at: Instant,
+    waiting: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    key: Box<str>,
+    due: Instant,
+    result: Bytes,
+    /// Where the subscription stands after it.
+    cursor: CursorText,
+    /// Where it stood before the first result that waited for this key.
+    before: CursorText,
+}
+
+impl Throttled {
+    /// Of a subscription that starts at a cursor.
+    pub(super) fn new(
+        subscription: SubscriptionId,
+        throttle: Throttle,
+        start: CursorText,
+        now: Instant,
+    ) -> Self {
+        Self {
+            subscription,
+            throttle,
+            keys: HashMap::new(),
+            waiting: BTreeMap::new(),
+            due: BTreeSet::new(),
+            next: 0,
+            before: start,
+            swept: now,
+        }
+    }
+
+    /// Takes a result; what may pass now goes to `into`.
+    pub(super) fn take(&mut self, result: Bytes, cursor: CursorText, now: Instant, into: &mut Vec<Delivery>) {
+        self.release(now, into);
+        let before = std::mem::replace(&mut self.before, cursor.clone());
+        let Some(key) = key_of(&result, &self.throttle.key) else {
+            // Nothing is known of what it concerns: the whole table was emptied, say.
+            self.flush(now, into);
+            into.push(self.delivery(result, cursor));
+            return;
+        };
+        let Some(turn) = self.keys.get_mut(&key).filter(|turn| turn.free_at > now) else {
+            self.passes(key, now);
+            into.push(self.delivery(result, cursor));
+            return;
+        };
+        match turn.waiting.and_then(|number| self.waiting.get_mut(&number)) {
+            Some(waiting) => (waiting.result, waiting.cursor) = (result, cursor),
+            None => {
+                let due = turn.free_at;
+                turn.waiting = Some(self.next);
+                self.due.insert((due, self.next));
+                self.waiting.insert(self.next, Waiting { key, due, result, cursor, before });
+                self.next += 1;
+            }
+        }
+    }
+
+    /// Passes on what has waited long enough.
+    pub(super) fn release(&mut self, now: Instant, into: &mut Vec<Delivery>) {
+        while let Some((_, number)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            self.pass(number, now, into);
+        }
+    }
+
+    /// Passes on everything.
+    pub(super) fn flush(&mut self, now: Instant, into: &mut Vec<Delivery>) {
+        while let Some((number, _)) = self.waiting.first_key_value() {
+            self.pass(*number, now, into);
+        }
+    }
+
+    /// When something is due next; nothing if nothing waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    fn pass(&mut self, number: u64, now: Instant, into: &mut Vec<Delivery>) {
+        let Some(Waiting { key, due, result, cursor, .. }) = self.waiting.remove(&number) else { return };
+        self.due.remove(&(due, number));
+        self.passes(key, now);
+        into.push(self.delivery(result, cursor));
+    }
+
+    /// Notes that a result of a key passes now.
+    fn passes(&mut self, key: Box<str>, now: Instant) {
+        if now.duration_since(self.swept) >= self.throttle.interval {
+            self.keys.retain(|_, turn| turn.free_at > now || turn.waiting.is_some());
+            self.swept = now;
+        }
+        let free_at = now + self.throttle.interval;
+        if let Some(turn) = self.keys.get_mut(&key) {
+            *turn = Turn { free_at, waiting: None };
+        } else if self.keys.len() < KEYS_MAX {
+            self.keys.insert(key, Turn { free_at, waiting: None });
+        }
+    }
+
+    fn delivery(&self, result: Bytes, cursor: CursorText) -> Delivery {
+        let oldest = self.waiting.first_key_value().map(|(_, waiting)| waiting.before.clone());
+        Delivery::Next { subscription: self.subscription, result, cursor: oldest.unwrap_or(cursor) }
+    }
+}
+
+/// The throttled subscriptions of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Throttles(HashMap<SubscriptionId, Throttled>);
+
+impl Throttles {
+    /// Throttles a subscription that starts at a cursor.
+    pub(super) fn add(&mut self, subscription: SubscriptionId, throttle: &Throttle, start: CursorText) {
+        let throttled = Throttled::new(subscription, throttle.clone(), start, Instant::now());
+        self.0.insert(subscription, throttled);
+    }
+
+    /// Forgets a subscription and what waits for it.
+    pub(super) fn remove(&mut self, subscription: SubscriptionId) {
+        self.0.remove(&subscription);
+    }
+
+    /// Whether nothing waits.
+    pub(super) fn are_quiet(&self) -> bool {
+        self.0.values().all(|throttled| throttled.due().is_none())
+    }
+
+    /// Waits until something is due; for ever if nothing waits. Cancel-safe.
+    pub(super) async fn wait(&self) {
+        match self.0.values().filter_map(Throttled::due).min() {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Passes on what is due.
+    pub(super) fn release(&mut self, into: &mut Vec<Delivery>) {
+        let now = Instant::now();
+        self.0.values_mut().for_each(|throttled| throttled.release(now, into));
+    }
+
+    /// Takes out of the deliveries from `from` on what has to wait.
+    pub(super) fn conflate(&mut self, deliveries: &mut Vec<Delivery>, from: usize) {
+        if self.0.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for delivery in deliveries.split_off(from) {
+            match delivery {
+                Delivery::Next { subscription, result, cursor } => match self.0.get_mut(&subscription) {
+                    Some(throttled) => throttled.take(result, cursor, now, deliveries),
+                    None => deliveries.push(Delivery::Next { subscription, result, cursor }),
+                },
+                // It comes before any result.
+                Delivery::Acknowledgement { .. } => deliveries.push(delivery),
+                Delivery::End { subscription, .. } => {
+                    if let Some(throttled) = self.0.get_mut(&subscription) {
+                        throttled.flush(now, deliveries);
+                    }
+                    deliveries.push(delivery);
+                }
+            }
+        }
+    }
+}
+
+type Object<'a> = HashMap<Cow<'a, str>, &'a RawValue>;
+
+/// The JSON text at a path below the root field of an open result; nothing if it is not there or null.
+fn key_of(result: &[u8], path: &[Box<str>]) -> Option<Box<str>> {
+    if path.is_empty() {
+        return Some(Box::default());
+    }
+    // An open result lacks its closing brace.
+    let closed = [result, b"}"].concat();
+    let result: Object<'_> = serde_json::from_slice(&closed).ok()?;
+    let data: Object<'_> = serde_json::from_str(result.get("data")?.get()).ok()?;
+    let key = path.iter().try_fold(data.into_values().next()?, |value, member| {
+        serde_json::from_str::<Object<'_>>(value.get()).ok()?.get(&**member).copied()
+    })?;
+    (key.get() != "null").then(|| key.get().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Fixture {
+        throttled: Throttled,
+        began: Instant,
+        events: u32,
+    }
+
+    impl Fixture {
+        fn new(key: &[&str]) -> Self {
+            let key = key.iter().map(|member| (*member).into()).collect();
+            let throttle = Throttle { interval: Duration::from_millis(100), key };
+            let began = Instant::now();
+            let throttled = Throttled::new(SubscriptionId(0), throttle, "c0".into(), began);
+            Self { throttled, began, events: 0 }
+        }
+
+        fn at(&self, ms: u64) -> Instant {
+            self.began + Duration::from_millis(ms)
+        }
+
+        /// What passes when an event with this record comes.
+        fn event(&mut self, ms: u64, record: &str) -> Vec<String> {
+            self.events += 1;
+            let result = format!(r#"{{"data":{{"x":{{"r":{record},"n":{}}}}}"#, self.events);
+            let mut into = Vec::new();
+            let cursor = format!("c{}", self.events).into();
+            self.throttled.take(result.into(), cursor, self.at(ms), &mut into);
+            told(into)
+        }
+
+        fn release(&mut self, ms: u64) -> Vec<String> {
+            let mut into = Vec::new();
+            self.throttled.release(self.at(ms), &mut into);
+            told(into)
+        }
+    }
+
+    /// Number of the event and cursor of each delivery.
+    fn told(deliveries: Vec<Delivery>) -> Vec<String> {
+        let told = deliveries.into_iter().map(|delivery| match delivery {
+            Delivery::Next { result, cursor, .. } | Delivery::Acknowledgement { result, cursor, .. } => {
+                let text = String::from_utf8(result.to_vec()).unwrap();
+                let number = text.split("\"n\":").nth(1).unwrap().trim_end_matches('}');
+                format!("{number}@{cursor}")
+            }
+            Delivery::End { .. } => "end".to_owned(),
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn the_last_of_a_key_passes_when_its_time_is_over() {
+        let mut fixture = Fixture::new(&["r", "id"]);
+        assert_eq!(fixture.event(0, r#"{"id":1}"#), ["1@c1"]);
+        assert_eq!(fixture.event(10, r#"{"id":1}"#), [""; 0]);
+        assert_eq!(fixture.event(20, r#"{"id":1}"#), [""; 0]);
+        assert_eq!(fixture.event(30, r#"{"id":2}"#), ["4@c1"], "no further than what waits");
+        assert_eq!(fixture.throttled.due(), Some(fixture.at(100)));
+        assert_eq!(fixture.release(99), [""; 0]);
+        assert_eq!(fixture.release(100), ["3@c3"]);
+        assert_eq!(fixture.throttled.due(), None);
+        assert_eq!(fixture.event(150, r#"{"id":1}"#), [""; 0], "it passed 50 ms ago");
+        assert_eq!(fixture.event(210, r#"{"id":1}"#), ["5@c5"], "and the next waits in turn");
+        assert_eq!(fixture.release(400), ["6@c6"]);
+        assert_eq!(fixture.event(900, r#"{"id":1}"#), ["7@c7"]);
+    }
+
+    #[test]
+    fn without_a_key_all_are_one_and_without_a_value_all_passes() {
+        let mut fixture = Fixture::new(&[]);
+        assert_eq!(fixture.event(0, "1"), ["1@c1"]);
+        assert_eq!(fixture.event(1, "2"), [""; 0]);
+        assert_eq!(fixture.release(100), ["2@c2"]);
+
+        let mut fixture = Fixture::new(&["r", "id"]);
+        fixture.event(0, r#"{"id":1}"#);
+        fixture.event(1, r#"{"id":1}"#);
+        assert_eq!(fixture.event(2, "null"), ["2@c2", "3@c3"], "a TRUNCATE comes after what it ends");
+    }
+
+    #[test]
+    fn keys_are_forgotten_and_bounded() {
+        let mut fixture = Fixture::new(&["r", "id"]);
+        for number in 0..KEYS_MAX + 10 {
+            assert_eq!(fixture.event(0, &format!(r#"{{"id":{number}}}"#)).len(), 1);
+        }
+        assert_eq!(fixture.throttled.keys.len(), KEYS_MAX);
+        assert_eq!(fixture.event(1, &format!(r#"{{"id":{}}}"#, KEYS_MAX + 5)).len(), 1, "too many to wait");
+        fixture.event(200, r#"{"id":0}"#);
+        assert_eq!(fixture.throttled.keys.len(), 1);
+    }
+}

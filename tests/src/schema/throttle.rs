@@ -1,0 +1,61 @@
+//! `@throttle`: the last result of each key, and no more of them than asked for.
+
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::{Daemon, token};
+use crate::support::database::Database;
+use crate::support::websocket::Socket;
+
+const INTERVAL: Duration = Duration::from_millis(300);
+const UPDATES: u32 = 200;
+
+#[tokio::test]
+async fn a_throttled_subscription_gets_the_last_state_of_each_row() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client
+        .batch_execute(
+            "create table lamps (id int primary key, level int);
+             select attach_trigger('lamps', type_name => 'Lamp');
+             insert into lamps values (1, 0), (2, 0)",
+        )
+        .await
+        .unwrap();
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let mut socket = Socket::open(&daemon, &token("ann", "acme")).await;
+    let changed = |throttle: &str| {
+        format!("subscription {{ lampChanged {throttle} {{ operation record {{ id level }} }} }}")
+    };
+    socket.subscribe("all", &changed("")).await;
+    socket.subscribe("throttled", &changed(r#"@throttle(ms: 300, key: "record.id")"#)).await;
+
+    let began = Instant::now();
+    for level in 1..=UPDATES {
+        client.batch_execute(&format!("update lamps set level = {level} where id = 1")).await.unwrap();
+    }
+    client.batch_execute("update lamps set level = 7 where id = 2; truncate lamps").await.unwrap();
+
+    let (mut all, mut throttled) = (0, Vec::new());
+    while throttled.last().is_none_or(|(operation, ..): &(String, _, _)| operation != "TRUNCATE") {
+        let message = socket.receive().await;
+        let change = &message["payload"]["data"]["lampChanged"];
+        if message["id"] == "all" {
+            all += 1;
+            continue;
+        }
+        let operation = change["operation"].as_str().unwrap().to_owned();
+        throttled.push((operation, change["record"]["id"].clone(), change["record"]["level"].clone()));
+    }
+    let took = began.elapsed();
+    let first_lamp: Vec<_> =
+        throttled.iter().filter(|(_, id, _)| *id == 1).map(|(.., level)| level).collect();
+    let most = 2 + took.as_millis() / INTERVAL.as_millis();
+    assert_eq!(*first_lamp[0], 1, "the first passes at once");
+    assert_eq!(**first_lamp.last().unwrap(), UPDATES, "and the last is never lost");
+    assert!(first_lamp.len() as u128 <= most, "{} results in {took:?}", first_lamp.len());
+    assert!(throttled.iter().any(|(_, id, level)| *id == 2 && *level == 7), "each row for itself");
+    while all < UPDATES + 2 {
+        assert_eq!(socket.receive().await["id"], "all");
+        all += 1;
+    }
+}
