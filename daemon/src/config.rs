@@ -155,6 +155,8 @@ pub struct Config {
     pub mailbox: MailboxLimits,
     /// What the schema shows and how much a document may ask for.
     pub schema: SchemaOptions,
+    /// File with the only documents that may run.
+    pub allow_list_file: Option<PathBuf>,
     /// Bounds of clients.
     pub limits: ClientLimits,
     /// How often the source polls though nothing woke it.
@@ -192,6 +194,7 @@ impl Default for Config {
             metrics_remote: false,
             mailbox: MailboxLimits::default(),
             schema: SchemaOptions::default(),
+            allow_list_file: None,
             limits: ClientLimits {
                 connections: 50_000,
                 sockets: 60_000,

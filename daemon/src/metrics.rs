@@ -16,7 +16,7 @@ use crate::event::Event;
 
 pub mod endpoint;
 
-pub use endpoint::EndpointMetrics;
+pub use endpoint::{CaseLabel, EndpointMetrics};
 
 /// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
@@ -44,6 +44,8 @@ pub struct Metrics {
     pub deliveries: Counter,
     /// Subscriptions ended because their mailbox was full.
     pub mailbox_overflows: Counter,
+    /// Requests whose document was refused, by the code of the first error.
+    pub document_refusals: Family<CaseLabel, Counter>,
     /// Times that the source lost its connection.
     pub source_reconnects: Counter,
     /// Seconds that the hub took for a part of a batch: routing, projection and mailboxes.
@@ -69,6 +71,7 @@ impl Default for Metrics {
             events: Family::default(),
             deliveries: Counter::default(),
             mailbox_overflows: Counter::default(),
+            document_refusals: Family::default(),
             source_reconnects: Counter::default(),
             dispatch,
             event_age,
@@ -92,6 +95,11 @@ impl Metrics {
             "mailbox_overflows",
             "Subscriptions ended because their mailbox was full",
             metrics.mailbox_overflows.clone(),
+        );
+        registry.register(
+            "document_refusals",
+            "Requests whose document was refused, by code",
+            metrics.document_refusals.clone(),
         );
         registry.register(
             "source_reconnects",

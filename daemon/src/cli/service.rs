@@ -1,7 +1,11 @@
 //! From the configuration to a running service: the one place where it is made.
 
+use std::sync::Arc;
+
 use super::Failure;
 use crate::config::{Config, SourceKind};
+use crate::graphql::persisted::AllowList;
+use crate::graphql::schema::SchemaOptions;
 use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
 use crate::source::catalog::Catalog;
@@ -13,7 +17,7 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
     let options = ServiceOptions {
         mailbox: config.mailbox,
         lag_max: config.max_lag,
-        schema: config.schema.clone(),
+        schema: schema_options(config)?,
         metrics: metrics.clone(),
     };
     Ok(match config.source {
@@ -28,6 +32,18 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
             Service::start(source, options)
         }
     })
+}
+
+/// What the configuration says about the schema, with the documents of the allow-list.
+pub(super) fn schema_options(config: &Config) -> Result<SchemaOptions, Failure> {
+    let mut options = config.schema.clone();
+    if let Some(file) = &config.allow_list_file {
+        let list = AllowList::read(file).map_err(|error| {
+            format!("the file {} of setting `document.allow_list_file` {error}", file.display())
+        })?;
+        options.allow_list = Some(Arc::new(list));
+    }
+    Ok(options)
 }
 
 /// What the database says about its attached tables now.

@@ -210,7 +210,12 @@ impl Bindings {
 
     /// Whether it matters that somebody has this role.
     pub(super) fn names_role(&self, role: &str) -> bool {
-        self.visible_to.values().flat_map(HashMap::values).flatten().any(|it| **it == *role)
+        self.roles().any(|it| it == role)
+    }
+
+    /// The roles that it matters to have; some more than once.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
+        self.visible_to.values().flat_map(HashMap::values).flatten().map(|role| &**role)
     }
 
     /// Where the value of a field stands. Without a binding: in the payload member of its name.

@@ -64,16 +64,20 @@ impl Limits {
         self.depth.min(Self::DEPTH_MAX)
     }
 
+    /// Checks the length alone, before anything is done with the text.
+    pub(super) fn check_length(&self, text: &str) -> Result<(), GraphQLError> {
+        let limit = self.document_bytes;
+        if text.len() <= limit {
+            return Ok(());
+        }
+        let message = format!("The document has {} bytes; at most {limit} are allowed", text.len());
+        Err(GraphQLError::new("DOCUMENT_TOO_LARGE", message))
+    }
+
     /// Checks what can be seen without parsing, in one pass over the text, up to what is no GraphQL:
     /// the parser will say what is wrong with it, and reads no further either.
     pub fn check_text(&self, text: &str) -> Result<(), GraphQLError> {
-        if text.len() > self.document_bytes {
-            let limit = self.document_bytes;
-            return Err(GraphQLError::new(
-                "DOCUMENT_TOO_LARGE",
-                format!("The document has {} bytes; at most {limit} are allowed", text.len()),
-            ));
-        }
+        self.check_length(text)?;
         let mut lexer = Lexer::new(text);
         let mut count = Count::default();
         while let Some(Ok(token)) = lexer.next() {

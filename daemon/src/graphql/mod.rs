@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`,
-//! `definitions`, `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `syntax`,
+//! `definitions`, `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`, `lexer`, `limits`, `syntax`,
 //! `descriptions`, `cost`, `validate`, `document`, and `places` for whatever is wrong with it. Once per
 //! subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter` and `throttle`, or with `query`.
 //! Once per distinct result: `plan`, `intern`. Once per event and distinct result: `project` with
@@ -27,7 +27,11 @@ mod sdl;
 
 mod definitions;
 
+mod faces;
+
 pub mod schema;
+
+pub mod persisted;
 
 mod lexer;
 

@@ -10,11 +10,13 @@ use bytes::Bytes;
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
 use crate::graphql::interest;
+use crate::graphql::persisted;
 use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
-use crate::graphql::schema::{PlanKey, Schema};
+use crate::graphql::schema::{DocumentKey, PlanKey, Schema};
 use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
@@ -44,8 +46,14 @@ struct Checked<'d> {
 impl Schema {
     /// What the request's operation is, without executing anything. A document whose operation is
     /// known may still be refused by [`Schema::prepare`]; the work done here is not done again there.
-    pub fn operation_kind(&self, request: &Request) -> Result<OperationKind, Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
+    pub fn operation_kind(
+        &self,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<OperationKind, Vec<GraphQLError>> {
+        let viewer = self.viewer(identity);
+        let face = self.face(&viewer).map_err(|error| vec![error])?;
+        let document = self.document(request, face, &viewer)?;
         document.select(request.operation_name.as_deref()).map(|head| head.kind).map_err(|error| vec![error])
     }
 
@@ -54,30 +62,34 @@ impl Schema {
         self.try_prepare(request, identity).unwrap_or_else(Prepared::Refused)
     }
 
-    /// Checks a request without compiling or executing it: syntax, limits, validation, the choice of
+    /// Checks a request of somebody without a role, without compiling or executing it: syntax, limits, validation, the choice of
     /// the operation, variables, and the arguments of a subscription.
     pub fn check(&self, request: &Request) -> Result<(), Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
-        let checked = self.check_document(&document, request)?;
+        let viewer = self.viewer(&Identity::default());
+        let face = self.face(&viewer).map_err(|error| vec![error])?;
+        let document = self.document(request, face, &viewer)?;
+        let checked = check_document(face, &document, request)?;
         let root = checked.operation.root_fields(checked.executable).next();
         if let (OperationKind::Subscription, Some(field)) = (checked.kind, root) {
-            coerce::arguments(&self.compiled, &document.places, field, &checked.variables)
+            coerce::arguments(&face.compiled, &document.places, field, &checked.variables)
                 .map_err(|error| vec![error])?;
         }
         Ok(())
     }
 
     fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
-        let Checked { kind, executable, operation, variables } = self.check_document(&document, request)?;
-        if kind == OperationKind::Query {
-            let result = query::execute(self, &document, executable, operation, variables);
-            return result.map(Prepared::Query).map_err(|error| vec![error]);
-        }
-        let viewer = Viewer::of(identity, &self.bindings, &self.options);
-        let (schema, places) = (&self.compiled, &document.places);
+        let viewer = self.viewer(identity);
         let one = |error: GraphQLError| vec![error];
-        let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(one)?;
+        let face = self.face(&viewer).map_err(one)?;
+        let document = self.document(request, face, &viewer)?;
+        let checked = check_document(face, &document, request)?;
+        let Checked { kind, executable, operation, variables } = checked;
+        if kind == OperationKind::Query {
+            let result = query::execute(self, face, &document, executable, operation, variables);
+            return result.map(Prepared::Query).map_err(one);
+        }
+        let (schema, places) = (&face.compiled, &document.places);
+        let plan = self.plan(face, &document, operation, executable, &variables, &viewer).map_err(one)?;
         let arguments = coerce::arguments(schema, places, &plan.field, &variables).map_err(one)?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, places)])?;
@@ -93,42 +105,35 @@ impl Schema {
         }))
     }
 
-    fn check_document<'d>(
-        &self,
-        document: &'d Document,
-        request: &Request,
-    ) -> Result<Checked<'d>, Vec<GraphQLError>> {
-        // Validation concerns the whole document, so its errors come before the choice (section 5).
-        let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
-        let head = document.select(request.operation_name.as_deref()).map_err(|error| vec![error])?;
-        let Some(operation) = document.operation(head) else {
-            return Err(vec![GraphQLError::new(
-                "OPERATION_RESOLUTION_FAILURE",
-                "The operation is not defined",
-            )]);
-        };
-        let variables =
-            coerce::variables(&self.compiled, &document.places, operation, request.variables.as_ref())?;
-        Ok(Checked { kind: head.kind, executable, operation, variables })
+    fn viewer(&self, identity: &Identity) -> Viewer {
+        Viewer::of(identity, &self.bindings, &self.options)
     }
 
     /// The document, parsed by whoever sent it first.
-    fn document(&self, text: &str) -> Result<Arc<Document>, Vec<GraphQLError>> {
-        // Too long a text is not even hashed.
-        if text.len() <= self.options.limits.document_bytes
-            && let Some(document) = self.documents.get(text)
-        {
+    fn document(
+        &self,
+        request: &Request,
+        face: &Face,
+        viewer: &Viewer,
+    ) -> Result<Arc<Document>, Vec<GraphQLError>> {
+        let named = persisted::document_of(request, self.options.allow_list.as_deref(), &self.options.limits);
+        let (hash, text) = named.map_err(|error| vec![error])?;
+        let role = viewer.role.clone().filter(|_| self.options.introspection_by_role);
+        let key = DocumentKey { hash, role };
+        if let Some(document) = self.documents.get(&key) {
             return Ok(document);
         }
         // A tree takes some 40 times its text, by measurement.
         let bytes = 1_024 + 40 * text.len();
-        let document = Document::parse(text, &self.compiled, &self.implementers, &self.options.limits)?;
-        Ok(self.documents.insert(text.into(), Arc::new(document), bytes))
+        let (schema, implementers) = (&face.compiled, &face.implementers);
+        let document = Document::parse(text, schema, implementers, &self.options.limits)?;
+        Ok(self.documents.insert(key, Arc::new(document), bytes))
     }
 
     /// The plan, compiled by whoever asked first.
     fn plan(
         &self,
+        face: &Face,
         document: &Document,
         operation: &Operation,
         executable: &ExecutableDocument,
@@ -148,7 +153,7 @@ impl Schema {
             return Ok(plan);
         }
         let compiler = Compiler {
-            schema: &self.compiled,
+            schema: &face.compiled,
             bindings: &self.bindings,
             document: executable,
             places: &document.places,
@@ -161,4 +166,20 @@ impl Schema {
         let bytes = plan.bytes();
         Ok(self.plans.insert(key, Arc::new(plan), bytes))
     }
+}
+
+fn check_document<'d>(
+    face: &Face,
+    document: &'d Document,
+    request: &Request,
+) -> Result<Checked<'d>, Vec<GraphQLError>> {
+    // Validation concerns the whole document, so its errors come before the choice (section 5).
+    let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
+    let head = document.select(request.operation_name.as_deref()).map_err(|error| vec![error])?;
+    let Some(operation) = document.operation(head) else {
+        return Err(vec![GraphQLError::new("OPERATION_RESOLUTION_FAILURE", "The operation is not defined")]);
+    };
+    let variables =
+        coerce::variables(&face.compiled, &document.places, operation, request.variables.as_ref())?;
+    Ok(Checked { kind: head.kind, executable, operation, variables })
 }

@@ -14,12 +14,14 @@ use bytes::Bytes;
 use crate::graphql::coerce::Values;
 use crate::graphql::document::Document;
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
 use crate::graphql::places::Places;
 use crate::graphql::schema::Schema;
 
-/// Executes a validated query; the result is complete.
+/// Executes a query that was validated for this face; the result is complete.
 pub(super) fn execute(
     schema: &Schema,
+    face: &Face,
     document: &Document,
     executable: &Valid<ExecutableDocument>,
     operation: &Operation,
@@ -41,9 +43,9 @@ pub(super) fn execute(
     check_max_depth(executable, operation)
         .map_err(|error| refused("INTROSPECTION_TOO_DEEP", asking, error))?;
     let variables: JsonMap = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let response = Execution::new(&schema.compiled, executable)
+    let response = Execution::new(&face.compiled, executable)
         .operation(operation)
-        .implementers_map(&schema.implementers)
+        .implementers_map(&face.implementers)
         // Coerced by this module's own rules, which are at least as strict.
         .coerced_variable_values(&Valid::assume_valid(variables))
         .enable_schema_introspection(true)

@@ -3,18 +3,18 @@
 use std::sync::Arc;
 
 use apollo_compiler::Name;
-use apollo_compiler::collections::HashMap;
-use apollo_compiler::schema::Implementers;
-use apollo_compiler::validation::Valid;
 use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
 use crate::graphql::definitions::{Compiled, compile_sound};
 use crate::graphql::document::Document;
+use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::{Face, Faces};
 use crate::graphql::filter::RowFilter;
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
+use crate::graphql::persisted::{AllowList, DocumentHash};
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::viewer::Viewer;
@@ -27,11 +27,15 @@ pub struct SchemaOptions {
     pub limits: Limits,
     /// Whether `__schema` and `__type` are answered.
     pub introspection: bool,
+    /// Whether a role is shown only what it may see: other fields do not exist for it.
+    pub introspection_by_role: bool,
     /// Channels whose metadata subscribers may see; `*` stands for all of them.
     pub metadata_channels: Vec<String>,
     /// Roles that may read channels that tables feed, or whose custom types hide fields, through
     /// `events`, besides admin roles. It bypasses the choice of columns and the hiding.
     pub events_roles: Vec<String>,
+    /// The documents that may run; nothing: every document may.
+    pub allow_list: Option<Arc<AllowList>>,
 }
 
 impl Default for SchemaOptions {
@@ -39,8 +43,10 @@ impl Default for SchemaOptions {
         Self {
             limits: Limits::default(),
             introspection: true,
+            introspection_by_role: false,
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
+            allow_list: None,
         }
     }
 }
@@ -57,10 +63,10 @@ pub enum SchemaError {
 #[derive(Debug)]
 pub struct Schema {
     pub(super) options: SchemaOptions,
-    pub(super) compiled: Valid<apollo_compiler::Schema>,
-    pub(super) implementers: HashMap<Name, Implementers>,
+    full: Face,
+    by_role: Faces,
     pub(super) bindings: Bindings,
-    pub(super) documents: Cache<Arc<str>, Arc<Document>>,
+    pub(super) documents: Cache<DocumentKey, Arc<Document>>,
     pub(super) plans: Cache<PlanKey, Arc<Plan>>,
     /// Results of queries by document, operation and variables: they change with the schema only, and
     /// introspection of a large one takes a while.
@@ -75,6 +81,14 @@ pub struct Schema {
 pub(super) struct Shared {
     pub(super) results: Interner<ResultPlan>,
     pub(super) filters: Interner<RowFilter>,
+}
+
+/// What a validated document depends on.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct DocumentKey {
+    pub(super) hash: DocumentHash,
+    /// The role whose face it was validated for, where faces differ.
+    pub(super) role: Option<Box<str>>,
 }
 
 /// What a plan depends on; the schema's version is the cache's own.
@@ -128,11 +142,11 @@ impl Schema {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
             results: Cache::new(options.limits.cache_bytes),
-            implementers: compiled.implementers_map(),
+            by_role: Faces::new(&bindings),
             bindings,
             problems,
             options,
-            compiled,
+            full: Face::new(compiled),
             shared,
             version,
         }
@@ -145,7 +159,28 @@ impl Schema {
 
     /// The schema in SDL.
     pub fn sdl(&self) -> String {
-        self.compiled.to_string()
+        self.full.compiled.to_string()
+    }
+
+    /// The schema in SDL as a role may see it.
+    ///
+    /// # Errors
+    ///
+    /// If nothing valid is left for it.
+    pub fn sdl_of(&self, role: &str) -> Result<String, SchemaError> {
+        let role = Some(role.into()).filter(|_| self.bindings.names_role(role));
+        Ok(self.by_role.of(&role, &self.full, &self.bindings)?.compiled.to_string())
+    }
+
+    /// What a viewer's documents are validated for and executed on.
+    pub(super) fn face(&self, viewer: &Viewer) -> Result<&Face, GraphQLError> {
+        if !self.options.introspection_by_role {
+            return Ok(&self.full);
+        }
+        self.by_role.of(&viewer.role, &self.full, &self.bindings).map_err(|_| {
+            let message = "There is no schema for your role; this is a defect of the server's definitions";
+            GraphQLError::new("INTERNAL_SERVER_ERROR", message)
+        })
     }
 
     /// Tables and definitions that are left out, and why: for the log and for `tidings check`.

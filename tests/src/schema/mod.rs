@@ -4,6 +4,10 @@ mod definitions;
 
 mod filters;
 
+mod reload;
+
+mod roles;
+
 mod throttle;
 
 mod tools;

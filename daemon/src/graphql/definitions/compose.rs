@@ -119,7 +119,7 @@ fn compile(
 }
 
 /// The first error with its place.
-fn first(errors: &DiagnosticList) -> SchemaError {
+pub(super) fn first(errors: &DiagnosticList) -> SchemaError {
     let error = errors.iter().next().map(|diagnostic| diagnostic.to_json());
     SchemaError::Invalid(error.map_or_else(String::new, |error| match error.locations.first() {
         Some(at) => format!("{}:{}: {}", at.line, at.column, error.message),

@@ -143,7 +143,7 @@ fn the_kind_is_known_before_execution() {
     let kind = |query: &str, name: Option<&str>| {
         let mut request = request(query, "");
         request.operation_name = name.map(str::to_owned);
-        schema.operation_kind(&request).map_err(|errors| errors[0].extensions.code)
+        schema.operation_kind(&request, &Identity::default()).map_err(|errors| errors[0].extensions.code)
     };
     let all = "query A { __typename } mutation B { x } subscription C { orderChanged { eventId } }";
     assert_eq!(kind(all, Some("A")), Ok(OperationKind::Query));
