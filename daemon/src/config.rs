@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
+use crate::source::postgres::functions::FunctionLimits;
 
 pub mod settings;
 
@@ -157,6 +158,8 @@ pub struct Config {
     pub schema: SchemaOptions,
     /// File with the only documents that may run.
     pub allow_list_file: Option<PathBuf>,
+    /// Bounds of functions that resolve and authorize.
+    pub resolve: FunctionLimits,
     /// Bounds of clients.
     pub limits: ClientLimits,
     /// How often the source polls though nothing woke it.
@@ -195,6 +198,7 @@ impl Default for Config {
             mailbox: MailboxLimits::default(),
             schema: SchemaOptions::default(),
             allow_list_file: None,
+            resolve: FunctionLimits::default(),
             limits: ClientLimits {
                 connections: 50_000,
                 sockets: 60_000,

@@ -16,7 +16,10 @@ use crate::event::Event;
 
 pub mod endpoint;
 
+pub mod resolvers;
+
 pub use endpoint::{CaseLabel, EndpointMetrics};
+pub use resolvers::ResolverMetrics;
 
 /// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
@@ -56,6 +59,8 @@ pub struct Metrics {
     pub source_lag: Gauge<f64, AtomicU64>,
     /// What the endpoint counts.
     pub endpoint: EndpointMetrics,
+    /// What the calls of functions count.
+    pub resolvers: ResolverMetrics,
     /// The channels that are counted by name.
     channels: Arc<Mutex<HashSet<String>>>,
 }
@@ -77,6 +82,7 @@ impl Default for Metrics {
             event_age,
             source_lag: Gauge::default(),
             endpoint: EndpointMetrics::default(),
+            resolvers: ResolverMetrics::default(),
             channels: Arc::default(),
         }
     }
@@ -125,6 +131,7 @@ impl Metrics {
             metrics.source_lag.clone(),
         );
         metrics.endpoint.register(registry);
+        metrics.resolvers.register(registry);
         metrics
     }
 

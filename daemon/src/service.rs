@@ -20,7 +20,7 @@
 //!
 //! let query = r#"subscription { events(channel: "chat") { type data } }"#;
 //! let request = Request { query: query.to_owned(), ..Request::default() };
-//! let mut chat = service.subscribe(&request, Arc::new(Identity::default())).map_err(|e| format!("{e:?}"))?;
+//! let mut chat = service.subscribe(&request, Arc::new(Identity::default())).await.map_err(|e| format!("{e:?}"))?;
 //!
 //! let posted = Event {
 //!     channel: "chat".into(),
@@ -64,11 +64,14 @@ mod acknowledgement;
 
 mod live;
 
+mod permit;
+
 mod subscription;
 
 mod throttle;
 
 pub use connection::Connection;
+pub use permit::Permit;
 pub use subscription::Subscription;
 
 /// Events dispatched before the connections get a turn.
@@ -161,12 +164,13 @@ impl Service {
     /// # Errors
     ///
     /// If the request is refused, or is not a subscription.
-    pub fn subscribe(
+    pub async fn subscribe(
         &self,
         request: &Request,
         identity: Arc<Identity>,
     ) -> Result<Subscription, Vec<GraphQLError>> {
-        Subscription::start(self.connect(identity), request)
+        let permit = self.authorize(request, &identity).await?;
+        Subscription::start(self.connect(identity), permit)
     }
 
     /// Answers a request that is not a subscription; `None` if it is one. Runs on a thread for

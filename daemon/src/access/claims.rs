@@ -1,10 +1,11 @@
 //! From verified claims to an identity.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
-use crate::hub::audience::Identity;
+use crate::hub::audience::{Claims, Identity};
 
 /// Which claims say what, and which roles are administrators.
 #[derive(Debug, Clone)]
@@ -41,7 +42,29 @@ impl ClaimPaths {
             admin: role.as_deref().is_some_and(|role| self.admin_roles.iter().any(|admin| admin == role)),
             role,
             expires: expiry(claims, leeway),
+            claims: Some(Claims {
+                all: json(claims),
+                tenant: json(&only(claims, &self.tenant).unwrap_or_default()),
+            }),
         })
+    }
+}
+
+fn json(claims: &Map<String, Value>) -> Arc<str> {
+    Value::Object(claims.clone()).to_string().into()
+}
+
+/// The one claim at a path, in the objects that it stands in.
+fn only(claims: &Map<String, Value>, path: &str) -> Option<Map<String, Value>> {
+    let value = at_path(claims, path)?.clone();
+    if claims.contains_key(path) {
+        return Some(Map::from_iter([(path.to_owned(), value)]));
+    }
+    let nested =
+        path.rsplit('.').fold(value, |value, name| Map::from_iter([(name.to_owned(), value)]).into());
+    match nested {
+        Value::Object(claims) => Some(claims),
+        _ => None,
     }
 }
 
@@ -99,6 +122,11 @@ mod tests {
         assert_eq!(identity.tenant.as_deref(), Some("acme"));
         assert_eq!(identity.role.as_deref(), Some("ops"));
         assert!(identity.admin);
+        let given = identity.claims.unwrap();
+        assert_eq!(
+            (&*given.all, &*given.tenant),
+            (claims.to_string().as_str(), r#"{"app":{"tenant":"acme"}}"#)
+        );
         assert_eq!(identity.expires, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(105)));
     }
 

@@ -21,6 +21,12 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         for problem in schema.problems() {
             println!("warning:       {problem}");
         }
+        for role in service::unusable_roles(config)? {
+            println!(
+                "warning:       role {role:?} of a setting resolve.* does not exist, or the daemon's role is not a \
+                 member of it: functions cannot run under it; GRANT it to the daemon's role"
+            );
+        }
     }
     println!("endpoint:      http://{}/graphql", config.listen);
     if let Some(warning) = authenticator.warning() {

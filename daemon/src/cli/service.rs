@@ -10,11 +10,12 @@ use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
 use crate::source::catalog::Catalog;
 use crate::source::memory;
-use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain};
+use crate::source::postgres::functions::PostgresFunctions;
+use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles};
 
 /// Starts the service with the configured source.
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
-    let options = ServiceOptions {
+    let mut options = ServiceOptions {
         mailbox: config.mailbox,
         lag_max: config.max_lag,
         schema: schema_options(config)?,
@@ -24,6 +25,8 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
         SourceKind::Postgres => {
             let source = postgres(config)?;
             tokio::spawn(maintain(source.database.clone()));
+            let functions = PostgresFunctions::start(&source.database, config.resolve, metrics.clone());
+            options.schema.functions = Some(Arc::new(functions));
             Service::start(PostgresSource::new(source, metrics.clone()), options)
         }
         SourceKind::Memory => {
@@ -51,6 +54,16 @@ pub(super) fn catalog(config: &Config) -> Result<Catalog, Failure> {
     let options = postgres(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(inspect(&options))?)
+}
+
+/// Configured roles that functions could not run under.
+pub(super) fn unusable_roles(config: &Config) -> Result<Vec<String>, Failure> {
+    let callers = &config.schema.callers;
+    let single = callers.shared.iter().chain(&callers.anonymous);
+    let roles: Vec<String> = single.chain(&callers.allowed).cloned().collect();
+    let options = postgres(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(missing_roles(&options, &roles))?)
 }
 
 /// How to reach and tail the database.

@@ -8,6 +8,7 @@ use crate::event::Operation;
 use crate::graphql::filter::FilterType;
 use crate::graphql::filter::comparable::Comparable;
 use crate::graphql::labels::Labels;
+use crate::source::functions::FunctionName;
 
 /// Names of roles.
 type Roles = Vec<Box<str>>;
@@ -23,9 +24,14 @@ pub(super) struct Bindings {
     labels: HashMap<Box<str>, Arc<Labels>>,
     /// By type, then by field: the roles that may see it, where not everybody may.
     visible_to: HashMap<Box<str>, HashMap<Box<str>, Roles>>,
+    /// By type, then by field: the functions that make values.
+    resolvers: HashMap<Box<str>, HashMap<Box<str>, Arc<Resolver>>>,
+    /// By root field: the functions that decide who may subscribe.
+    authorizers: HashMap<Box<str>, Arc<FunctionName>>,
     /// Channels that attached tables feed: `events` refuses them.
     pub(super) row_channels: HashSet<Box<str>>,
-    /// Channels whose custom types hide fields: `events` refuses them, too.
+    /// Channels whose custom types hide fields, or whose subscribers have to be authorized: `events` refuses
+    /// them, too.
     pub(super) redacted_channels: HashSet<Box<str>>,
 }
 
@@ -67,6 +73,26 @@ pub(super) enum Source {
     UserId,
     /// Time of the publication.
     CreatedAt,
+    /// What a function made of the event: the plan's call of this number.
+    Resolved(usize),
+}
+
+/// `@resolve`: a function that makes a value.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Resolver {
+    pub(super) function: Arc<FunctionName>,
+    pub(super) scope: Scope,
+}
+
+/// Who shares what a function makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Scope {
+    /// All subscribers.
+    Event,
+    /// All of a tenant.
+    Tenant,
+    /// Those with the same role and claims.
+    User,
 }
 
 /// Channels whose metadata subscribers may see.
@@ -216,6 +242,26 @@ impl Bindings {
     /// The roles that it matters to have; some more than once.
     pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
         self.visible_to.values().flat_map(HashMap::values).flatten().map(|role| &**role)
+    }
+
+    /// Has a function make the values of a field.
+    pub(super) fn resolve(&mut self, type_name: &str, field: &str, resolver: Resolver) {
+        self.resolvers.entry(type_name.into()).or_default().insert(field.into(), Arc::new(resolver));
+    }
+
+    /// The function that makes the values of a field.
+    pub(super) fn resolver(&self, type_name: &str, field: &str) -> Option<&Arc<Resolver>> {
+        self.resolvers.get(type_name)?.get(field)
+    }
+
+    /// Has a function decide who may subscribe to a root field.
+    pub(super) fn authorize(&mut self, field: &str, function: FunctionName) {
+        self.authorizers.insert(field.into(), Arc::new(function));
+    }
+
+    /// The function that decides who may subscribe to a root field.
+    pub(super) fn authorizer(&self, field: &str) -> Option<&Arc<FunctionName>> {
+        self.authorizers.get(field)
     }
 
     /// Where the value of a field stands. Without a binding: in the payload member of its name.

@@ -63,6 +63,8 @@ pub(super) fn find<'a>(event: &'a ParsedEvent<'_>, source: &Source, object: Obje
         Source::EventType => Found::Text(&it.event_type),
         Source::Data if it.truncated => Found::Cut,
         Source::Data => json(&it.payload),
+        // Not in the event: whoever has the answers of functions looks there.
+        Source::Resolved(_) => Found::Nothing,
         Source::Metadata(channels) if channels.contains(&it.channel) => {
             it.metadata.as_deref().map_or(Found::Nothing, json)
         }
@@ -77,7 +79,7 @@ pub(super) fn find<'a>(event: &'a ParsedEvent<'_>, source: &Source, object: Obje
 
 /// Whole texts are checked before they become part of a result: PostgreSQL stores nothing but JSON
 /// there, an embedding program may publish anything, and a stray bracket would change the frame.
-fn json(text: &str) -> Found<'_> {
+pub(super) fn json(text: &str) -> Found<'_> {
     serde_json::from_str::<IgnoredAny>(text).map_or(Found::Invalid, |_| Found::Json(text))
 }
 

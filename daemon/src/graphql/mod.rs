@@ -3,11 +3,12 @@
 //! # Layout
 //!
 //! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`,
-//! `definitions`, `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`, `lexer`, `limits`, `syntax`,
-//! `descriptions`, `cost`, `validate`, `document`, and `places` for whatever is wrong with it. Once per
-//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter` and `throttle`, or with `query`.
-//! Once per distinct result: `plan`, `intern`. Once per event and distinct result: `project` with
-//! `lookup`, `leaf` and `field_error`.
+//! `definitions`, `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`,
+//! `lexer`, `limits`, `syntax`, `descriptions`, `cost`, `validate`, `document`, and `places` for whatever
+//! is wrong with it. Once per subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter`,
+//! `throttle` and `calls`, or with `query`. Once per distinct result: `plan`, `intern`. Once per event and
+//! distinct result: `project` with `lookup`, `leaf` and `field_error`, and `resolve` where functions take
+//! part; `callers` says on whose behalf they run.
 
 pub mod error;
 
@@ -57,9 +58,13 @@ mod coerce;
 
 mod viewer;
 
+pub mod callers;
+
 mod interest;
 
 mod throttle;
+
+mod calls;
 
 mod query;
 
@@ -68,6 +73,8 @@ mod plan;
 mod intern;
 
 mod project;
+
+mod resolve;
 
 mod lookup;
 

@@ -1,6 +1,7 @@
 //! Compiles the selection of a subscription (section 6.3.2, CollectFields): fields merged in response
 //! order, fragments resolved, conditions decided, names encoded. Nothing is left to decide per event.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use apollo_compiler::Schema;
@@ -12,7 +13,7 @@ use apollo_compiler::executable::{
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::{Name, Node};
 
-use crate::graphql::bindings::{Bindings, Root, Source};
+use crate::graphql::bindings::{Bindings, Resolver, Root, Source};
 use crate::graphql::coerce::Values;
 use crate::graphql::document::condition;
 use crate::graphql::error::{GraphQLError, Location};
@@ -31,6 +32,16 @@ pub(super) struct Plan {
     pub(super) field: Node<Selected>,
     /// How its results are made. Shared with every plan of equal results.
     pub(super) result: Arc<ResultPlan>,
+    /// Fields that functions resolve, by the number in [`Source::Resolved`].
+    pub(super) calls: Vec<CallSite>,
+}
+
+/// A field that a function resolves.
+#[derive(Debug)]
+pub(super) struct CallSite {
+    /// The field with its arguments.
+    pub(super) field: Node<Selected>,
+    pub(super) resolver: Arc<Resolver>,
 }
 
 /// A field of a result.
@@ -95,6 +106,8 @@ pub(super) struct Compiler<'a> {
     pub(super) viewer: &'a Viewer,
     /// Largest result.
     pub(super) bytes_max: usize,
+    /// Where the calls are gathered, in the order in which they are met.
+    pub(super) calls: &'a RefCell<Vec<CallSite>>,
 }
 
 type Grouped<'a> = IndexMap<&'a Name, Vec<&'a Node<Selected>>>;
@@ -123,6 +136,7 @@ impl<'a> Compiler<'a> {
             root: root.clone(),
             field: first.clone(),
             result: Arc::new(ResultPlan { field, row_events, bytes_max: self.bytes_max }),
+            calls: self.calls.take(),
         })
     }
 
@@ -199,7 +213,8 @@ impl<'a> Compiler<'a> {
             let ty = definition.map_or(first.ty(), |definition| &definition.ty);
             if !self.hides(parent, &first.name) {
                 let sets: Vec<&SelectionSet> = selected.iter().map(|field| &field.selection_set).collect();
-                Content::Value(source(&first.name), self.shape(ty, &sets, path)?)
+                let source = self.call(parent, first).unwrap_or_else(|| source(&first.name));
+                Content::Value(source, self.shape(ty, &sets, path)?)
             } else if ty.is_non_null() {
                 return Err(self.forbidden(parent, selected, path.segments()));
             } else {
@@ -217,6 +232,14 @@ impl<'a> Compiler<'a> {
 
     fn locations(self, selected: &[&'a Node<Selected>]) -> Vec<Location> {
         selected.iter().flat_map(|field| self.places.at(field.location())).collect()
+    }
+
+    /// The place of a call, if a function resolves the field.
+    fn call(self, parent: &Name, field: &Node<Selected>) -> Option<Source> {
+        let resolver = self.bindings.resolver(parent, &field.name)?.clone();
+        let mut calls = self.calls.borrow_mut();
+        calls.push(CallSite { field: field.clone(), resolver });
+        Some(Source::Resolved(calls.len() - 1))
     }
 
     fn hides(self, parent: &Name, field: &str) -> bool {
@@ -328,6 +351,6 @@ impl Plan {
             }
         }
         const BYTES_PER_FIELD: usize = 250;
-        BYTES_PER_FIELD * (1 + fields(&self.result.field.content))
+        BYTES_PER_FIELD * (1 + self.calls.len() + fields(&self.result.field.content))
     }
 }

@@ -1,5 +1,6 @@
 //! From a request to what the hub or the client gets: the path of a subscription, a line a stage.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use apollo_compiler::Node;
@@ -7,6 +8,7 @@ use apollo_compiler::executable::{ExecutableDocument, Operation};
 use apollo_compiler::validation::Valid;
 use bytes::Bytes;
 
+use crate::graphql::calls::Calls;
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
@@ -21,6 +23,7 @@ use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
 use crate::hub::project::{Interest, Predicate};
+use crate::source::functions::Call;
 
 pub use crate::graphql::document::OperationKind;
 
@@ -59,7 +62,7 @@ impl Schema {
 
     /// Checks a request and compiles or executes it. Pure but for the caches.
     pub fn prepare(&self, request: &Request, identity: &Identity) -> Prepared {
-        self.try_prepare(request, identity).unwrap_or_else(Prepared::Refused)
+        self.prepare_authorized(request, identity).0
     }
 
     /// Checks a request of somebody without a role, without compiling or executing it: syntax, limits, validation, the choice of
@@ -77,7 +80,17 @@ impl Schema {
         Ok(())
     }
 
-    fn try_prepare(&self, request: &Request, identity: &Identity) -> Result<Prepared, Vec<GraphQLError>> {
+    /// The same as [`Schema::prepare`], with the call that has to be answered with yes before the
+    /// subscription begins.
+    pub fn prepare_authorized(&self, request: &Request, identity: &Identity) -> (Prepared, Option<Call>) {
+        self.try_prepare(request, identity).unwrap_or_else(|errors| (Prepared::Refused(errors), None))
+    }
+
+    fn try_prepare(
+        &self,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<(Prepared, Option<Call>), Vec<GraphQLError>> {
         let viewer = self.viewer(identity);
         let one = |error: GraphQLError| vec![error];
         let face = self.face(&viewer).map_err(one)?;
@@ -86,7 +99,7 @@ impl Schema {
         let Checked { kind, executable, operation, variables } = checked;
         if kind == OperationKind::Query {
             let result = query::execute(self, face, &document, executable, operation, variables);
-            return result.map(Prepared::Query).map_err(one);
+            return result.map(|result| (Prepared::Query(result), None)).map_err(one);
         }
         let (schema, places) = (&face.compiled, &document.places);
         let plan = self.plan(face, &document, operation, executable, &variables, &viewer).map_err(one)?;
@@ -94,15 +107,19 @@ impl Schema {
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, places)])?;
         let throttle = throttle::of(schema, executable, places, &plan.field, &variables).map_err(one)?;
+        let calls = Calls { schema: self, face, places, variables: &variables, identity };
+        let deferral = calls.deferral(&plan).map_err(one)?;
+        let authorization = calls.authorization(&plan).map_err(one)?;
         let filters = &self.shared.filters;
-        Ok(Prepared::Subscription(Interest {
+        let interest = Interest {
             topics: route.topics,
             constraints: route.constraints,
             residual: route.residual.map(|filter| filters.intern(Arc::new(filter)) as Arc<dyn Predicate>),
             projection: plan.result.clone(),
-            deferral: None,
+            deferral,
             throttle,
-        }))
+        };
+        Ok((Prepared::Subscription(interest), authorization))
     }
 
     fn viewer(&self, identity: &Identity) -> Viewer {
@@ -152,6 +169,7 @@ impl Schema {
         if let Some(plan) = self.plans.get(&key) {
             return Ok(plan);
         }
+        let calls = RefCell::default();
         let compiler = Compiler {
             schema: &face.compiled,
             bindings: &self.bindings,
@@ -160,6 +178,7 @@ impl Schema {
             variables,
             viewer,
             bytes_max: self.options.limits.result_bytes,
+            calls: &calls,
         };
         let mut plan = compiler.compile(operation)?;
         plan.result = self.shared.results.intern(plan.result);

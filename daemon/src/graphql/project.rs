@@ -13,6 +13,7 @@ use crate::graphql::leaf;
 use crate::graphql::lookup::{self, Found, Object};
 use crate::graphql::plan::{Content, Field, Kind, Shape};
 use crate::hub::project::{ParsedEvent, Projection};
+use crate::source::functions::{CallError, Resolved};
 
 /// The result of a subscription, ready to be filled from events. It reads no variables: those that
 /// decide `@skip` and `@include` were decided when it was compiled, and arguments only route.
@@ -29,11 +30,19 @@ pub(super) struct ResultPlan {
 
 impl Projection for ResultPlan {
     fn project(&self, event: &ParsedEvent<'_>) -> Bytes {
+        self.project_resolved(event, &[])
+    }
+}
+
+impl ResultPlan {
+    /// The result with what functions made of the event, by the number of the call.
+    pub(super) fn project_resolved(&self, event: &ParsedEvent<'_>, resolved: &[Resolved]) -> Bytes {
         const FRAME: usize = 256;
         let size =
             FRAME + event.event.payload.len() + event.event.old_payload.as_ref().map_or(0, |old| old.len());
         let out = Vec::with_capacity(size);
-        let mut writer = Writer { event, out, bytes_max: self.bytes_max, errors: Errors::default() };
+        let mut writer =
+            Writer { event, resolved, out, bytes_max: self.bytes_max, errors: Errors::default() };
         writer.out.extend(b"{\"data\":");
         let start = writer.out.len();
         let path = Path { parent: None, segment: Segment::Field(&self.field) };
@@ -58,9 +67,7 @@ impl Projection for ResultPlan {
         }
         out.into()
     }
-}
 
-impl ResultPlan {
     fn refusal(&self, event: &Event) -> Option<FieldError> {
         let Content::Value(source, _) = &self.field.content else { return None };
         let (code, message) = if !self.row_events && event.type_name.is_some() {
@@ -82,6 +89,7 @@ struct Bubble;
 
 struct Writer<'a> {
     event: &'a ParsedEvent<'a>,
+    resolved: &'a [Resolved],
     out: Vec<u8>,
     bytes_max: usize,
     errors: Errors,
@@ -107,8 +115,11 @@ impl<'a> Writer<'a> {
             Content::Hidden => self.out.extend(b"null"),
             Content::Value(source, shape) => {
                 let start = self.out.len();
-                let found = lookup::find(self.event, source, object);
-                if let Err(bubble) = self.found(field, shape, found, path) {
+                let written = match source {
+                    Source::Resolved(call) => self.resolved(*call, field, shape, path),
+                    _ => self.found(field, shape, lookup::find(self.event, source, object), path),
+                };
+                if let Err(bubble) = written {
                     self.catch(shape, start, bubble)?;
                 }
             }
@@ -156,6 +167,15 @@ impl<'a> Writer<'a> {
             Found::Time(time) => drop(write!(self.out, "\"{time}\"")),
         }
         Ok(())
+    }
+
+    /// Writes what a function made for a field.
+    fn resolved(&mut self, call: usize, field: &Field, shape: &Shape, path: &Path<'_>) -> Result<(), Bubble> {
+        match self.resolved.get(call) {
+            None | Some(Ok(None)) => self.null(field, shape, path),
+            Some(Ok(Some(text))) => self.found(field, shape, lookup::json(text), path),
+            Some(Err(error)) => self.refuse(field, path, &unresolved(field, error)),
+        }
     }
 
     fn null(&mut self, field: &Field, shape: &Shape, path: &Path<'_>) -> Result<(), Bubble> {
@@ -248,6 +268,16 @@ impl<'a> Writer<'a> {
 fn is_of_type(members: &Members<'_>, type_name: &str) -> bool {
     let name = members.get("__typename").and_then(|json| serde_json::from_str::<Cow<'_, str>>(json).ok());
     name.is_some_and(|name| name == type_name)
+}
+
+/// The function did not answer.
+fn unresolved(field: &Field, error: &CallError) -> FieldError {
+    let code = match error {
+        CallError::Raised(_) | CallError::Failed => "RESOLVER_FAILED",
+        CallError::Timeout => "RESOLVER_TIMEOUT",
+        CallError::Overloaded => "RESOLVER_OVERLOADED",
+    };
+    FieldError { code, message: format!("Field {} could not be resolved: {error}", field.coordinate) }
 }
 
 /// The value is missing because the record was too large to be kept.

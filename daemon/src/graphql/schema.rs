@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::cache::Cache;
+use crate::graphql::callers::CallerRoles;
 use crate::graphql::definitions::{Compiled, compile_sound};
 use crate::graphql::document::Document;
 use crate::graphql::error::GraphQLError;
@@ -17,8 +18,10 @@ use crate::graphql::limits::Limits;
 use crate::graphql::persisted::{AllowList, DocumentHash};
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
+use crate::graphql::resolve::{Answers, Resolution};
 use crate::graphql::viewer::Viewer;
 use crate::source::catalog::Catalog;
+use crate::source::functions::Functions;
 
 /// What the operator decides about the schema.
 #[derive(Debug, Clone)]
@@ -36,6 +39,10 @@ pub struct SchemaOptions {
     pub events_roles: Vec<String>,
     /// The documents that may run; nothing: every document may.
     pub allow_list: Option<Arc<AllowList>>,
+    /// What calls functions; without it the fields that need one are refused.
+    pub functions: Option<Arc<dyn Functions>>,
+    /// On whose behalf.
+    pub callers: CallerRoles,
 }
 
 impl Default for SchemaOptions {
@@ -47,6 +54,8 @@ impl Default for SchemaOptions {
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
             allow_list: None,
+            functions: None,
+            callers: CallerRoles::default(),
         }
     }
 }
@@ -81,6 +90,8 @@ pub struct Schema {
 pub(super) struct Shared {
     pub(super) results: Interner<ResultPlan>,
     pub(super) filters: Interner<RowFilter>,
+    pub(super) resolutions: Interner<Resolution>,
+    pub(super) answers: Arc<Answers>,
 }
 
 /// What a validated document depends on.

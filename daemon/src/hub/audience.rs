@@ -1,6 +1,8 @@
 //! Who a subscriber is, and which members of a group an event admits.
 
 use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use crate::event::Event;
@@ -19,6 +21,24 @@ pub struct Identity {
     pub admin: bool,
     /// When the token ends; the connection ends with it.
     pub expires: Option<SystemTime>,
+    /// What the token says, for functions that resolve and authorize; nothing if there was none.
+    pub claims: Option<Claims>,
+}
+
+/// Verified claims as JSON objects, in the form in which functions of the database get them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Claims {
+    /// All of them.
+    pub all: Arc<str>,
+    /// The tenant claim alone.
+    pub tenant: Arc<str>,
+}
+
+impl fmt::Debug for Claims {
+    /// Claims belong into no log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("<claims>")
+    }
 }
 
 /// Whether an event may be shown to an identity: the rule itself, of which [`ByAudience`] is the

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::live::{Live, Parts};
+use super::permit::{Permit, outdated};
 use super::throttle::Throttles;
 use super::{Service, acknowledgement, not_ready};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
-use crate::graphql::request::Request;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{CursorText, Delivery, Mailbox, SubscriptionId};
 
@@ -43,16 +43,21 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// If the request is refused, or is not a subscription: see [`Service::query`] for those.
-    pub fn subscribe(&mut self, request: &Request) -> Result<SubscriptionId, Vec<GraphQLError>> {
-        self.start(request).inspect_err(|errors| self.service.count_refusal(errors))
+    /// If the request is refused, or is not a subscription: see [`Service::query`] for those. A permit for
+    /// another identity, or from before a change of the schema that asks for another, is none.
+    pub fn subscribe(&mut self, permit: Permit) -> Result<SubscriptionId, Vec<GraphQLError>> {
+        self.start(permit).inspect_err(|errors| self.service.count_refusal(errors))
     }
 
-    fn start(&mut self, request: &Request) -> Result<SubscriptionId, Vec<GraphQLError>> {
+    fn start(&mut self, permit: Permit) -> Result<SubscriptionId, Vec<GraphQLError>> {
         let shared = &self.service.0.shared;
         let schema = shared.schema.read();
         let Some(schema) = schema.as_ref() else { return Err(vec![not_ready()]) };
-        let interest = match schema.prepare(request, &self.identity) {
+        let (prepared, authorization) = schema.prepare_authorized(&permit.request, &self.identity);
+        let interest = match prepared {
+            Prepared::Subscription(_) if authorization != permit.authorization => {
+                return Err(vec![outdated()]);
+            }
             Prepared::Subscription(interest) => interest,
             Prepared::Refused(errors) => return Err(errors),
             Prepared::Query(_) => {
@@ -60,11 +65,12 @@ impl Connection {
                 return Err(vec![GraphQLError::new("BAD_USER_INPUT", message)]);
             }
         };
-        let acknowledges = acknowledgement::is_asked_for(request).map_err(|error| vec![error])?;
+        let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;
         let parts = Parts {
-            request: request.clone(),
+            request: permit.request,
+            authorization,
             identity: self.identity.clone(),
             mailbox: self.mailbox.clone(),
             subscription,

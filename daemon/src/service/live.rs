@@ -14,6 +14,7 @@ use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::{EndReason, Mailbox, SubscriptionId};
 use crate::hub::project::Interest;
 use crate::hub::route::Subscriber;
+use crate::source::functions::Call;
 
 /// Every live subscription of the service.
 #[derive(Debug, Default)]
@@ -27,6 +28,8 @@ pub(super) struct Registry {
 pub(super) struct Live {
     number: u64,
     request: Request,
+    /// The call that was answered with yes when it began.
+    authorization: Option<Call>,
     identity: Arc<Identity>,
     mailbox: Arc<Mailbox>,
     subscription: SubscriptionId,
@@ -37,6 +40,7 @@ pub(super) struct Live {
 /// What a subscription is made of.
 pub(super) struct Parts {
     pub(super) request: Request,
+    pub(super) authorization: Option<Call>,
     pub(super) identity: Arc<Identity>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) subscription: SubscriptionId,
@@ -45,10 +49,17 @@ pub(super) struct Parts {
 impl Registry {
     /// Registers a subscription and makes it live.
     pub(super) fn start(&self, hub: &Hub, parts: Parts, interest: Interest) -> Arc<Live> {
-        let Parts { request, identity, mailbox, subscription } = parts;
+        let Parts { request, authorization, identity, mailbox, subscription } = parts;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let live =
-            Arc::new(Live { number, request, identity, mailbox, subscription, subscriber: Mutex::new(None) });
+        let live = Arc::new(Live {
+            number,
+            request,
+            authorization,
+            identity,
+            mailbox,
+            subscription,
+            subscriber: Mutex::new(None),
+        });
         live.route(hub, interest, &mut live.subscriber.lock());
         self.live.lock().insert(number, live.clone());
         live
@@ -62,7 +73,8 @@ impl Registry {
         self.live.lock().remove(&live.number);
     }
 
-    /// Prepares every live subscription for a new schema; those that are not valid any more end.
+    /// Prepares every live subscription for a new schema; those that are not valid any more end, and so do
+    /// those that would have to be authorized in another way. The same question is not asked again.
     ///
     /// Runs in the task that dispatches, so that no event passes between the old plan and the new.
     pub(super) fn reload(&self, hub: &Hub, schema: &Schema) {
@@ -70,12 +82,12 @@ impl Registry {
         for live in all {
             let mut slot = live.subscriber.lock();
             let Some(old) = slot.take() else { continue };
-            match schema.prepare(&live.request, &live.identity) {
-                Prepared::Subscription(interest) => {
+            match schema.prepare_authorized(&live.request, &live.identity) {
+                (Prepared::Subscription(interest), authorization) if authorization == live.authorization => {
                     hub.unsubscribe(&old);
                     live.route(hub, interest, &mut slot);
                 }
-                Prepared::Query(_) | Prepared::Refused(_) => {
+                (Prepared::Subscription(_) | Prepared::Query(_) | Prepared::Refused(_), _) => {
                     hub.end(&old, EndReason::SchemaChanged);
                 }
             }

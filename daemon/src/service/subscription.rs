@@ -6,8 +6,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::Stream;
 
 use super::connection::Connection;
+use super::permit::Permit;
 use crate::graphql::error::GraphQLError;
-use crate::graphql::request::Request;
 use crate::hub::mailbox::{Delivery, EndReason};
 
 /// One live subscription. Dropping it ends it.
@@ -19,8 +19,8 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub(super) fn start(mut connection: Connection, request: &Request) -> Result<Self, Vec<GraphQLError>> {
-        connection.subscribe(request)?;
+    pub(super) fn start(mut connection: Connection, permit: Permit) -> Result<Self, Vec<GraphQLError>> {
+        connection.subscribe(permit)?;
         Ok(Self { connection, pending: VecDeque::new(), ended: None })
     }
 

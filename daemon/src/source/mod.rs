@@ -8,6 +8,8 @@ pub mod cursor;
 
 pub mod status;
 
+pub mod functions;
+
 pub mod memory;
 
 pub mod postgres;

@@ -107,10 +107,14 @@ async fn execute(
         Some(Answer::Refused(errors)) => return refused(&admission, &errors),
         None => {}
     }
+    let permit = match endpoint.service().authorize(request, &identity).await {
+        Ok(permit) => permit,
+        Err(errors) => return refused(&admission, &errors),
+    };
     // Taken before the subscription starts: what happens in between is in its mailbox, too.
     let cursor = endpoint.service().cursor();
     let mut connection = endpoint.service().connect(identity.clone());
-    match connection.subscribe(request) {
+    match connection.subscribe(permit) {
         Err(errors) => refused(&admission, &errors),
         Ok(subscription) => {
             admission.subscribed();

@@ -2,7 +2,7 @@
 //!
 //! W1 to W14 are the lines of PROTOCOLS.md, part B.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
 
@@ -49,6 +49,8 @@ pub enum Action {
     Execute(Operation),
     /// End the subscription.
     Complete(SubscriptionId),
+    /// Give up the operation that is being authorized.
+    Abandon(Box<str>),
     /// Close the socket.
     Close(Close),
 }
@@ -76,6 +78,8 @@ pub struct Machine {
     subscriptions_max: usize,
     by_id: HashMap<Box<str>, SubscriptionId>,
     running: HashMap<SubscriptionId, Running>,
+    /// Operations that are being authorized; their ids are taken.
+    authorizing: HashSet<Box<str>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +91,13 @@ struct Running {
 impl Machine {
     /// A socket that has said nothing yet.
     pub fn new(subscriptions_max: usize) -> Self {
-        Self { phase: Phase::Waiting, subscriptions_max, by_id: HashMap::new(), running: HashMap::new() }
+        Self {
+            phase: Phase::Waiting,
+            subscriptions_max,
+            by_id: HashMap::new(),
+            running: HashMap::new(),
+            authorizing: HashSet::new(),
+        }
     }
 
     /// Whether `connection_init` has arrived.
@@ -138,7 +148,7 @@ impl Machine {
             return close(4401, "Unauthorized"); // W5
         }
         let Some(id) = operation_id(&message) else { return bad("The message has no usable id") };
-        if self.by_id.contains_key(&id) {
+        if self.by_id.contains_key(&id) || self.authorizing.contains(&id) {
             return close(4409, format!("Subscriber for {id} already exists")); // W5
         }
         let request = match message.remove("payload").map(parameters::from_value) {
@@ -149,7 +159,7 @@ impl Machine {
         if parameters::asks_to_resume(&request) {
             return refused(&id, &ClientError::CursorUnsupported);
         }
-        if self.running.len() >= self.subscriptions_max {
+        if self.running.len() + self.authorizing.len() >= self.subscriptions_max {
             // W13: a limit is an error of the operation, never 4429.
             return refused(&id, &ClientError::TooManySubscriptions(self.subscriptions_max));
         }
@@ -163,8 +173,19 @@ impl Machine {
                 self.running.remove(&subscription); // W8: nothing more is sent for it
                 Action::Complete(subscription)
             }
-            None => Action::Nothing, // W9
+            None if self.authorizing.remove(&id) => Action::Abandon(id), // W8
+            None => Action::Nothing,                                     // W9
         }
+    }
+
+    /// The operation waits for somebody's consent: its id is taken meanwhile.
+    pub fn authorizing(&mut self, id: Box<str>) {
+        self.authorizing.insert(id);
+    }
+
+    /// The operation was authorized, or not: its id is free, or about to be a subscription's.
+    pub fn decided(&mut self, id: &str) {
+        self.authorizing.remove(id);
     }
 
     /// The operation has become a subscription.
@@ -256,6 +277,7 @@ mod tests {
             Action::Authenticate(payload) => format!("authenticate {}", Value::Object(payload)),
             Action::Execute(operation) => format!("execute {} {}", operation.id, operation.request.query),
             Action::Complete(SubscriptionId(number)) => format!("complete {number}"),
+            Action::Abandon(id) => format!("abandon {id}"),
             Action::Close(close) => format!("{} {}", close.code, close.reason),
         }
     }
@@ -318,6 +340,20 @@ mod tests {
         let nulls = r#"{"id":"b","type":"subscribe","payload":{"query":"{b}","variables":null,
             "operationName":null,"extensions":null},"more":1}"#;
         assert_eq!(told(&mut machine, nulls), "execute b {b}");
+    }
+
+    #[test]
+    fn w05_w08_an_operation_that_is_being_authorized_has_its_id_until_it_is_completed() {
+        let mut machine = ready();
+        machine.authorizing("a".into());
+        assert_eq!(told(&mut machine, SUBSCRIBE), "4409 Subscriber for a already exists");
+        machine.authorizing("b".into());
+        let third = SUBSCRIBE.replace("\"a\"", "\"c\"");
+        assert!(told(&mut machine, &third).contains("TOO_MANY_SUBSCRIPTIONS"));
+        assert_eq!(told(&mut machine, r#"{"id":"a","type":"complete"}"#), "abandon a");
+        assert_eq!(told(&mut machine, r#"{"id":"a","type":"complete"}"#), "-");
+        machine.decided("b");
+        assert_eq!(told(&mut machine, SUBSCRIBE), "execute a {a}");
     }
 
     #[test]

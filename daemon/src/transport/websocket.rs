@@ -1,5 +1,6 @@
 //! WebSockets: the socket around the protocol's state machine.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -9,7 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, BoxFuture, abortable};
+use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -19,8 +21,9 @@ use super::{Endpoint, Transport};
 use crate::access::token;
 use crate::config::Secret;
 use crate::error::ClientError;
+use crate::graphql::error::GraphQLError;
 use crate::hub::mailbox::Delivery;
-use crate::service::{Answer, Connection};
+use crate::service::{Answer, Connection, Permit};
 
 /// Time for `connection_init` to arrive (PROTOCOLS W2).
 const INIT_TIME: Duration = Duration::from_secs(3);
@@ -120,9 +123,18 @@ struct Session {
 /// Who a session is for.
 struct Client {
     connection: Connection,
+    /// Operations that functions are being asked about; as many as may run.
+    authorizing: FuturesUnordered<BoxFuture<'static, Decided>>,
+    /// How to give them up, by their ids.
+    abandon: HashMap<Box<str>, AbortHandle>,
     /// Ends when the token has expired.
     expired: BoxFuture<'static, ()>,
 }
+
+/// What became of an operation that had to be authorized; nothing if it was given up.
+type Decided = Option<(Box<str>, Authorization)>;
+
+type Authorization = Result<Permit, Vec<GraphQLError>>;
 
 /// How a session ends.
 #[derive(Debug)]
@@ -164,6 +176,8 @@ impl Session {
             let ended = match self.wake(socket, &mut ping, &mut turn, start, &mut deliveries).await {
                 Wake::Message(message) => self.take(socket, message).await,
                 Wake::Deliveries => self.deliver(socket, &mut deliveries).await,
+                Wake::Decided(None) => Ok(()),
+                Wake::Decided(Some((id, authorization))) => self.decided(socket, id, authorization).await,
                 Wake::Tick => self.tick(socket).await,
                 Wake::Late => Err(close(4408, "Connection initialisation timeout")), // W2
                 Wake::Expired => {
@@ -197,6 +211,7 @@ impl Session {
         tokio::select! {
             message = socket.next() => Wake::Message(message),
             () = client.connection.drain(deliveries) => Wake::Deliveries,
+            Some(decided) = client.authorizing.next() => Wake::Decided(decided),
             _ = ping.tick() => Wake::Tick,
             () = turn => Wake::Leave,
             () = &mut client.expired => Wake::Expired,
@@ -241,6 +256,13 @@ impl Session {
                 }
                 Ok(())
             }
+            Action::Abandon(id) => {
+                let client = self.client.as_mut();
+                if let Some(abandon) = client.and_then(|client| client.abandon.remove(&id)) {
+                    abandon.abort();
+                }
+                Ok(())
+            }
             Action::Close(close) => Err(End::Close(close)),
         }
     }
@@ -267,7 +289,12 @@ impl Session {
         // Taken before any subscription exists, so nothing after it can be missing.
         let cursor = self.endpoint.service().cursor();
         let connection = self.endpoint.service().connect(identity.clone());
-        self.client = Some(Client { connection, expired: expired(identity) });
+        self.client = Some(Client {
+            connection,
+            authorizing: FuturesUnordered::new(),
+            abandon: HashMap::new(),
+            expired: expired(identity),
+        });
         let ack = self.machine.acknowledge(&cursor);
         self.send(socket, [ack.into_bytes()]).await
     }
@@ -280,17 +307,49 @@ impl Session {
                 return self.send(socket, transport_ws::answered(&operation.id, &result)).await;
             }
             Some(Answer::Refused(errors)) => errors,
-            None => match client.connection.subscribe(&operation.request) {
-                Ok(subscription) => {
-                    self.machine.subscribed(operation.id, subscription);
-                    self.admission.subscribed();
-                    return Ok(());
-                }
-                Err(errors) => errors,
-            },
+            None => return self.authorize(socket, operation).await,
         };
         let message = transport_ws::error_message(&operation.id, &errors);
         self.send(socket, [message.into_bytes()]).await
+    }
+
+    /// Asks whether the operation may run. What is not known at once must not hold up the others.
+    async fn authorize(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
+        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
+        let (service, identity) = (self.endpoint.service().clone(), client.connection.identity().clone());
+        let Operation { id, request } = operation;
+        let mut asking = async move { service.authorize(&request, &identity).await }.boxed();
+        if let Some(authorization) = (&mut asking).now_or_never() {
+            return self.decided(socket, id, authorization).await;
+        }
+        let (asking, abandon) = abortable(asking);
+        self.machine.authorizing(id.clone());
+        client.abandon.insert(id.clone(), abandon);
+        client.authorizing.push(async move { Some((id, asking.await.ok()?)) }.boxed());
+        Ok(())
+    }
+
+    /// Begins a subscription that may begin.
+    async fn decided(
+        &mut self,
+        socket: &mut WebSocket,
+        id: Box<str>,
+        authorization: Authorization,
+    ) -> Result<(), End> {
+        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
+        client.abandon.remove(&id);
+        self.machine.decided(&id);
+        match authorization.and_then(|permit| client.connection.subscribe(permit)) {
+            Ok(subscription) => {
+                self.machine.subscribed(id, subscription);
+                self.admission.subscribed();
+                Ok(())
+            }
+            Err(errors) => {
+                let message = transport_ws::error_message(&id, &errors);
+                self.send(socket, [message.into_bytes()]).await
+            }
+        }
     }
 
     /// Writes everything that was waiting, and flushes once.
@@ -372,6 +431,7 @@ type Incoming = Option<Result<Message, axum::Error>>;
 enum Wake {
     Message(Incoming),
     Deliveries,
+    Decided(Decided),
     Tick,
     Late,
     Expired,

@@ -6,6 +6,8 @@ mod filters;
 
 mod reload;
 
+mod resolvers;
+
 mod roles;
 
 mod throttle;

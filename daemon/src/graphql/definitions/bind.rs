@@ -7,11 +7,12 @@ use apollo_compiler::Schema;
 use apollo_compiler::ast::{FieldDefinition, InputValueDefinition};
 use apollo_compiler::schema::ExtendedType;
 
-use super::directives::{Match, OnEvent, visible_to};
+use super::directives::{self, Match, OnEvent, visible_to};
 use super::reach::reachable;
-use crate::graphql::bindings::{Bindings, MatchArgument, PublishedRoot, Root, Source};
+use crate::graphql::bindings::{Bindings, MatchArgument, PublishedRoot, Resolver, Root, Scope, Source};
 use crate::graphql::filter::comparable::Comparable;
 use crate::graphql::labels::Labels;
+use crate::source::functions::FunctionName;
 
 /// Binds every field of a schema that custom SDL has defined.
 ///
@@ -27,10 +28,21 @@ pub(super) fn bind(schema: &Schema, bindings: &mut Bindings) -> Result<(), Strin
             }
             ExtendedType::Object(it) => {
                 for (field, definition) in &it.fields {
-                    refuse_functions(&format!("{name}.{field}"), definition)?;
+                    functions(name, field, definition, bindings)?;
                     if let Some(roles) = visible_to(&definition.directives) {
                         bindings.hide(name, field, roles);
                     }
+                }
+            }
+            ExtendedType::Interface(it) => {
+                let served = |field: &&FieldDefinition| {
+                    field.directives.has("resolve") || field.directives.has("authorize")
+                };
+                if let Some(field) = it.fields.values().map(|field| &***field).find(served) {
+                    return Err(format!(
+                        "{name}.{} belongs to an interface: a function serves the fields of object types",
+                        field.name
+                    ));
                 }
             }
             _ => {}
@@ -42,7 +54,8 @@ pub(super) fn bind(schema: &Schema, bindings: &mut Bindings) -> Result<(), Strin
         match OnEvent::of(&field.directives) {
             Some(event) => {
                 let reached = reachable(schema, &implementers, field.ty.inner_named_type());
-                let redacted = bindings.hides_from_some("Subscription", name)
+                let redacted = bindings.authorizer(name).is_some()
+                    || bindings.hides_from_some("Subscription", name)
                     || reached.into_iter().any(|it| bindings.hides_any_of(it));
                 if redacted {
                     bindings.redacted_channels.insert(event.channel.clone());
@@ -57,12 +70,31 @@ pub(super) fn bind(schema: &Schema, bindings: &mut Bindings) -> Result<(), Strin
     Ok(())
 }
 
-/// Fields that a function of the database would serve.
-fn refuse_functions(coordinate: &str, field: &FieldDefinition) -> Result<(), String> {
-    for directive in ["resolve", "authorize"] {
-        if field.directives.has(directive) {
-            return Err(format!("{coordinate} has @{directive}, which this version does not serve"));
+/// The functions that serve a field.
+fn functions(
+    type_name: &str,
+    field: &str,
+    definition: &FieldDefinition,
+    bindings: &mut Bindings,
+) -> Result<(), String> {
+    let named = |name: &str| {
+        FunctionName::parse(name).ok_or_else(|| {
+            format!("{type_name}.{field} names the function {name:?}: write its schema and its name, schema.function")
+        })
+    };
+    if let Some((function, scope)) = directives::resolve(&definition.directives) {
+        let scope = match &*scope {
+            "EVENT" => Scope::Event,
+            "TENANT" => Scope::Tenant,
+            _ => Scope::User,
+        };
+        bindings.resolve(type_name, field, Resolver { function: Arc::new(named(&function)?), scope });
+    }
+    if let Some(function) = directives::authorize(&definition.directives) {
+        if type_name != "Subscription" {
+            return Err(format!("{type_name}.{field} has @authorize, which is for fields of Subscription"));
         }
+        bindings.authorize(field, named(&function)?);
     }
     Ok(())
 }

@@ -63,6 +63,18 @@ pub(super) fn visible_to(directives: &DirectiveList) -> Option<Vec<Box<str>>> {
     Some(texts(directives.get("visibleTo")?, "roles").unwrap_or_default())
 }
 
+/// `@resolve`: the function that makes a field's values, and the name of its scope.
+pub(super) fn resolve(directives: &DirectiveList) -> Option<(Box<str>, Box<str>)> {
+    let directive = directives.get("resolve")?;
+    let scope = directive.specified_argument_by_name("scope").and_then(|scope| scope.as_enum());
+    Some((text(directive, "function")?, scope.map_or("USER", |scope| scope.as_str()).into()))
+}
+
+/// `@authorize`: the function that decides who may subscribe.
+pub(super) fn authorize(directives: &DirectiveList) -> Option<Box<str>> {
+    text(directives.get("authorize")?, "function")
+}
+
 fn text(directive: &Directive, argument: &str) -> Option<Box<str>> {
     directive.specified_argument_by_name(argument)?.as_str().map(Into::into)
 }

@@ -12,6 +12,8 @@ mod redaction;
 
 mod requests;
 
+mod resolvers;
+
 mod results;
 
 mod schemas;

@@ -22,8 +22,13 @@ mod catalog;
 
 mod maintain;
 
+pub mod functions;
+
+mod roles;
+
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
+pub use roles::missing_roles;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,0 +1,65 @@
+//! Who may begin a subscription: the step before it, which may have to ask a function.
+
+use std::sync::Arc;
+
+use super::{Service, not_ready};
+use crate::graphql::error::GraphQLError;
+use crate::graphql::prepare::Prepared;
+use crate::graphql::request::Request;
+use crate::hub::audience::Identity;
+use crate::source::functions::Call;
+
+/// A request that its sender may make. What was asked for is part of it, so that it is worth nothing
+/// for anything else.
+#[derive(Debug)]
+pub struct Permit {
+    pub(super) request: Request,
+    /// The call that was answered with yes; nothing if none was needed.
+    pub(super) authorization: Option<Call>,
+}
+
+impl Service {
+    /// Asks whether an identity may begin a subscription: at once, unless its root field has
+    /// `@authorize`. Nothing runs yet, so dropping the future gives up.
+    ///
+    /// # Errors
+    ///
+    /// If the request is refused, or the identity may not make it.
+    pub async fn authorize(
+        &self,
+        request: &Request,
+        identity: &Arc<Identity>,
+    ) -> Result<Permit, Vec<GraphQLError>> {
+        self.ask(request, identity).await.inspect_err(|errors| self.count_refusal(errors))
+    }
+
+    async fn ask(&self, request: &Request, identity: &Arc<Identity>) -> Result<Permit, Vec<GraphQLError>> {
+        let Some(schema) = self.schema() else { return Err(vec![not_ready()]) };
+        let permit = |authorization| Permit { request: request.clone(), authorization };
+        let call = match schema.prepare_authorized(request, identity) {
+            (Prepared::Refused(errors), _) => return Err(errors),
+            (_, None) => return Ok(permit(None)),
+            (_, Some(call)) => call,
+        };
+        let Some(functions) = &self.0.shared.options.schema.functions else {
+            return Ok(permit(None));
+        };
+        match functions.authorize(call.clone()).await {
+            Ok(true) => Ok(permit(Some(call))),
+            Ok(false) => {
+                let message = "You may not subscribe to this field with these arguments";
+                Err(vec![GraphQLError::new("FORBIDDEN", message)])
+            }
+            Err(error) => {
+                let message = format!("Whether you may subscribe could not be decided: {error}");
+                Err(vec![GraphQLError::new("AUTHORIZATION_FAILED", message)])
+            }
+        }
+    }
+}
+
+/// The answer where the call that was made is not the one that is needed now.
+pub(super) fn outdated() -> GraphQLError {
+    let message = "The schema changed while the subscription was authorized; subscribe again";
+    GraphQLError::new("AUTHORIZATION_FAILED", message)
+}

@@ -1,0 +1,97 @@
+//! The transaction in which functions are called.
+
+use std::time::Duration;
+
+use futures_util::try_join;
+use tokio_postgres::types::Type;
+use tokio_postgres::{Client, Error};
+
+use super::queue::{Job, Question};
+use crate::source::functions::{FunctionName, Resolved};
+
+/// Answers calls that share function, caller, arguments and kind, in their order.
+pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Result<Vec<Resolved>, Error> {
+    let Some(first) = jobs.first() else { return Ok(Vec::new()) };
+    // Nothing may be called before it is certain that the role is the caller's.
+    client.batch_execute(&begin(&first.call.caller.role, timeout)).await?;
+    let claims = async {
+        let statement = "select set_config('request.jwt.claims', $1, true)";
+        client.query_typed(statement, &[(&&*first.call.caller.claims, Type::TEXT)]).await
+    };
+    let events: Vec<&str> = jobs.iter().filter_map(|job| event(job)).collect();
+    let arguments = &*first.call.arguments;
+    let answers = async {
+        if matches!(first.question, Question::Authorize) {
+            let statement = authorize(&first.call.function);
+            return client.query_typed(&statement, &[(&arguments, Type::TEXT)]).await;
+        }
+        let statement = resolve(&first.call.function);
+        client.query_typed(&statement, &[(&arguments, Type::TEXT), (&events, Type::TEXT_ARRAY)]).await
+    };
+    // Sent together; should the first fail, the second does, too.
+    let (_, rows) = try_join!(claims, answers)?;
+    let answer = |index: usize| -> Resolved {
+        // One answer is everybody's where nobody has an event.
+        let row = if events.is_empty() { rows.first() } else { rows.get(index) };
+        Ok(row.and_then(|row| row.get::<_, Option<&str>>(0)).map(Into::into))
+    };
+    Ok((0..jobs.len()).map(answer).collect())
+}
+
+/// Ends the transaction, of which nothing is kept.
+pub(super) async fn end(client: &Client) -> Result<(), Error> {
+    client.batch_execute("rollback").await
+}
+
+fn event(job: &Job) -> Option<&str> {
+    match &job.question {
+        Question::Resolve(event) => Some(event),
+        Question::Authorize => None,
+    }
+}
+
+fn begin(role: &str, timeout: Duration) -> String {
+    let timeout_ms = timeout.as_millis();
+    format!(
+        "begin read only; set local role {role}; set local search_path = pg_catalog, pg_temp; \
+         set local lock_timeout = {timeout_ms}; set local statement_timeout = {timeout_ms}",
+        role = quoted(role)
+    )
+}
+
+/// A scalar subquery, so that a function that returns a set is an error and not a shift of answers.
+fn resolve(function: &FunctionName) -> String {
+    format!(
+        "select ((select {}(call.event::jsonb, $1::jsonb))::jsonb)::text \
+         from unnest($2::text[]) with ordinality call(event, place) order by call.place",
+        qualified(function)
+    )
+}
+
+fn authorize(function: &FunctionName) -> String {
+    format!("select ((select {}(null::jsonb, $1::jsonb))::boolean)::text", qualified(function))
+}
+
+fn qualified(function: &FunctionName) -> String {
+    format!("{}.{}", quoted(&function.schema), quoted(&function.name))
+}
+
+/// An identifier as `quote_ident` would write it, if it always quoted. A NUL would end the statement.
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('\0', "").replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{begin, resolve};
+    use crate::source::functions::FunctionName;
+
+    #[test]
+    fn no_name_leaves_its_quotes() {
+        let function = FunctionName { schema: r#"a"b"#.into(), name: "f(); drop".into() };
+        assert!(resolve(&function).contains(r#"select "a""b"."f(); drop"(call.event"#));
+        assert!(begin(r#"r"; set role x"#, Duration::from_secs(1)).contains(r#"role "r""; set role x";"#));
+    }
+}

@@ -1,0 +1,282 @@
+//! Functions of the database that resolve and authorize, under row level security and with every fault.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Builder, Daemon, token_of};
+use crate::support::database::{Database, Session};
+use crate::support::sse::Sse;
+use crate::support::websocket::Socket;
+use crate::support::within;
+
+const FUNCTIONS: &str = r#"
+create schema app;
+create table app.secrets (tenant text, secret text);
+insert into app.secrets values ('acme', 'a'), ('globex', 'g'), ('o''"x', 'ü€');
+alter table app.secrets enable row level security;
+create policy own on app.secrets
+    using (tenant = current_setting('request.jwt.claims')::jsonb ->> 'tenant_id');
+create function app.secrets(event jsonb, arguments jsonb) returns jsonb stable language plpgsql as $$
+begin return (select jsonb_agg(secret) from app.secrets); end $$;
+create function app.echo(event jsonb, arguments jsonb) returns jsonb stable language plpgsql as $$
+begin return jsonb_build_object('role', current_user, 'arguments', arguments, 'event', event); end $$;
+create function app.moody(event jsonb, arguments jsonb) returns jsonb language plpgsql as $$
+begin
+    case event -> 'data' ->> 'mood'
+        when 'raise' then raise exception 'not today';
+        when 'divide' then perform 1 / 0;
+        when 'hang' then perform pg_sleep(30);
+        when 'shape' then return '"text"';
+        when 'write' then insert into app.secrets values ('acme', 'w');
+        when 'writable' then set transaction read write;
+        else perform pg_sleep(random() * 0.02);
+    end case;
+    return event -> 'data' -> 'n';
+end $$;
+create function app.may(event jsonb, arguments jsonb) returns boolean stable language plpgsql as $$
+begin
+    if arguments ->> 'room' = 'raise' then raise exception 'no'; end if;
+    if arguments ->> 'room' = 'hang' then perform pg_sleep(30); end if;
+    return exists (select from app.secrets where secret = arguments ->> 'room');
+end $$;
+"#;
+
+const SDL: &str = r#"
+type Note {
+  n: Int
+  secrets: [String!] @resolve(function: "app.secrets")
+  echo(x: JSON): JSON @resolve(function: "app.echo")
+  moody: Int @resolve(function: "app.moody")
+  shared: JSON @resolve(function: "app.echo", scope: EVENT)
+  ofTenant: [String!] @resolve(function: "app.secrets", scope: TENANT)
+}
+extend type Subscription {
+  note: Note @event(channel: "notes")
+  guarded(room: String @match(field: null)): Note @event(channel: "guarded") @authorize(function: "app.may")
+}
+"#;
+
+struct Fixture {
+    database: Database,
+    admin: Session,
+    login: String,
+    web: String,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let database = Database::new().await;
+        let (login, web) = (database.role().await, database.role().await);
+        let admin = database.connect().await;
+        admin.run(FUNCTIONS).await;
+        admin
+            .run(&format!(
+                "insert into tidings.definitions (name, sdl) values ('notes', $sdl${SDL}$sdl$);
+                 select tidings.grant_daemon('{login}'); grant {web} to {login};
+                 grant usage on schema app to {web}; grant select, insert on app.secrets to {web}"
+            ))
+            .await;
+        Self { database, admin, login, web }
+    }
+
+    fn daemon(&self) -> Builder {
+        Daemon::builder(&format!("{} user={}", self.database.conninfo(), self.login))
+            .env("TIDINGS_RESOLVE_ROLE", &self.web)
+            .env("TIDINGS_RESOLVE_ROLES", &self.web)
+            .env("TIDINGS_RESOLVE_TIMEOUT_MS", "400")
+            .env("TIDINGS_RESOLVE_SLOW_MS", "300")
+    }
+
+    fn token(&self, user: &str, tenant: &str) -> String {
+        let claims = json!({"sub": user, "tenant_id": tenant, "role": self.web});
+        token_of(claims, Duration::from_secs(600))
+    }
+
+    async fn publish(&self, payload: &Value) {
+        let payload = payload.to_string().replace('\'', "''");
+        self.admin.run(&format!("select publish_event('notes', 'x', '{payload}')")).await;
+    }
+}
+
+#[tokio::test]
+async fn row_level_security_decides_what_each_subscriber_gets_of_the_same_event() {
+    let fixture = Fixture::new().await;
+    let daemon = fixture.daemon().start().await;
+    let query = "subscription($x: JSON) { note { n secrets ofTenant echo(x: $x) shared } }";
+    let mut streams = Vec::new();
+    for (user, tenant) in [("ann", "acme"), ("bob", "globex"), ("o'\"; reset role; ☃", "o'\"x")] {
+        let variables = json!({"x": [user, 1.5, null]});
+        streams.push((user, Sse::open_with(&daemon, &fixture.token(user, tenant), query, variables).await));
+    }
+    for n in 0..20 {
+        fixture.publish(&json!({ "n": n })).await;
+    }
+    for ((user, stream), secret) in streams.iter_mut().zip(["a", "g", "ü€"]) {
+        for n in 0..20 {
+            let result = stream.next().await;
+            let note = &result["data"]["note"];
+            assert_eq!(note["n"], n, "{result}");
+            assert_eq!((&note["secrets"], &note["ofTenant"]), (&json!([secret]), &json!([secret])));
+            assert_eq!(note["echo"]["arguments"], json!({"x": [user, 1.5, null]}));
+            assert_eq!(note["echo"]["role"], fixture.web.as_str());
+            assert_eq!(note["shared"]["event"]["data"], json!({ "n": n }));
+            assert_eq!(note["shared"]["event"]["channel"], "notes");
+        }
+    }
+    assert!(!daemon.log().contains("globex") && !daemon.log().contains("tenant_id"), "claims are not logged");
+}
+
+#[tokio::test]
+async fn each_fault_costs_its_own_result_and_the_order_is_kept() {
+    let fixture = Fixture::new().await;
+    let daemon = fixture.daemon().start().await;
+    let query = "subscription { note { n moody } }";
+    let mut stream = Sse::open(&daemon, &fixture.token("ann", "acme"), query).await;
+    let faults = [
+        ("raise", "RESOLVER_FAILED"),
+        ("divide", "RESOLVER_FAILED"),
+        ("hang", "RESOLVER_TIMEOUT"),
+        ("shape", "INVALID_VALUE"),
+        ("write", "RESOLVER_FAILED"),
+        ("writable", "RESOLVER_FAILED"),
+    ];
+    let fault = |n: usize| faults.get(n % 20);
+    for n in 0..100 {
+        fixture.publish(&json!({"n": n, "mood": fault(n).map_or("good", |fault| fault.0)})).await;
+    }
+    for n in 0..100 {
+        let result = stream.next().await;
+        assert_eq!(result["data"]["note"]["n"], n, "{result}");
+        match fault(n) {
+            None => assert_eq!((&result["data"]["note"]["moody"], result.get("errors")), (&json!(n), None)),
+            Some((mood, code)) => {
+                let error = &result["errors"][0];
+                assert_eq!(result["data"]["note"]["moody"], Value::Null);
+                assert_eq!(
+                    (&error["extensions"]["code"], &error["path"]),
+                    (&json!(code), &json!(["note", "moody"]))
+                );
+                let message = error["message"].as_str().unwrap();
+                assert_eq!(message.contains("not today"), *mood == "raise", "{message}");
+                assert!(!message.contains("zero") && !message.contains("read-only"), "{message}");
+            }
+        }
+    }
+    daemon.wait_for_log("slow resolver").await;
+    daemon.wait_for_log("division by zero").await;
+    let metrics = reqwest::get(format!("http://{}/metrics", daemon.address)).await.unwrap();
+    let metrics = metrics.text().await.unwrap();
+    for line in [
+        "tidings_resolver_failures_total{kind=\"timeout\"} 5",
+        "tidings_resolver_failures_total{kind=\"raised\"} 5",
+        "tidings_resolver_failures_total{kind=\"failed\"} 15",
+        "tidings_resolver_queue 0",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    assert_eq!(fixture.admin.line("select count(*) from app.secrets").await, "3", "nothing was written");
+}
+
+#[tokio::test]
+async fn a_lost_connection_and_a_dropped_function_cost_the_results_under_way() {
+    let fixture = Fixture::new().await;
+    let daemon = fixture.daemon().env("TIDINGS_RESOLVE_TIMEOUT_MS", "30000").start().await;
+    let query = "subscription { note { n moody } }";
+    let mut stream = Sse::open(&daemon, &fixture.token("ann", "acme"), query).await;
+    fixture.publish(&json!({"n": 1, "mood": "hang"})).await;
+    let busy = "from pg_stat_activity where application_name = 'tidings resolve' and state = 'active' \
+                and datname = current_database()";
+    within("the call", async {
+        while fixture.admin.line(&format!("select count(*) {busy}")).await == "0" {}
+    })
+    .await;
+    fixture.admin.run(&format!("select pg_terminate_backend(pid) {busy}")).await;
+    fixture.publish(&json!({"n": 2, "mood": "good"})).await;
+    assert_eq!(stream.next().await["errors"][0]["extensions"]["code"], "RESOLVER_FAILED");
+    assert_eq!(stream.next().await["data"]["note"], json!({"n": 2, "moody": 2}));
+    fixture.admin.run("drop function app.moody").await;
+    fixture.publish(&json!({"n": 3})).await;
+    let result = stream.next().await;
+    assert_eq!(
+        (&result["data"]["note"]["n"], &result["errors"][0]["extensions"]["code"]),
+        (&json!(3), &json!("RESOLVER_FAILED"))
+    );
+}
+
+#[tokio::test]
+async fn only_those_may_subscribe_whom_the_function_lets_and_others_do_not_wait() {
+    let fixture = Fixture::new().await;
+    let daemon = fixture.daemon().start().await;
+    let mut socket = Socket::open(&daemon, &fixture.token("ann", "acme")).await;
+    let mut begin = async |id: &str, room: &str| {
+        let query = format!("subscription {{ guarded(room: \"{room}\") {{ n }} }}");
+        socket.send(json!({"type": "subscribe", "id": id, "payload": {"query": query}})).await;
+    };
+    begin("slow", "hang").await;
+    begin("given up", "hang").await;
+    begin("not mine", "g").await;
+    socket.send(json!({"type": "complete", "id": "given up"})).await;
+    let note = json!({"query": "subscription { note { n } }"});
+    socket.send(json!({"type": "subscribe", "id": "note", "payload": note})).await;
+    socket.send(json!({"type": "ping"})).await;
+    let mut told = Vec::new();
+    for _ in 0..3 {
+        let message = socket.receive().await;
+        told.push(format!(
+            "{} {} {}",
+            message["type"], message["id"], message["payload"][0]["extensions"]["code"]
+        ));
+    }
+    assert_eq!(
+        told.pop().unwrap(),
+        r#""error" "slow" "AUTHORIZATION_FAILED""#,
+        "the others did not wait: {told:?}"
+    );
+    told.sort_unstable();
+    assert_eq!(told, [r#""error" "not mine" "FORBIDDEN""#, r#""pong" null null"#]);
+    fixture.publish(&json!({"n": 7})).await;
+    assert_eq!(socket.next().await["data"]["note"]["n"], 7, "nothing came of what was given up");
+
+    let query = |room: &str| format!("subscription {{ guarded(room: \"{room}\") {{ n }} }}");
+    let mut raised = Sse::open(&daemon, &fixture.token("ann", "acme"), &query("raise")).await;
+    assert_eq!(raised.next().await["errors"][0]["extensions"]["code"], "AUTHORIZATION_FAILED");
+    let mut mine = Sse::open(&daemon, &fixture.token("ann", "acme"), &query("a")).await;
+    fixture.admin.run(r#"select publish_event('guarded', 'x', '{"n": 1}')"#).await;
+    assert_eq!(mine.next().await["data"]["guarded"]["n"], 1);
+    let stranger = token_of(json!({"sub": "eve", "role": "postgres"}), Duration::from_secs(600));
+    let mut stranger = Sse::open(&daemon, &stranger, &query("a")).await;
+    assert_eq!(stranger.next().await["errors"][0]["extensions"]["code"], "FORBIDDEN");
+}
+
+#[tokio::test]
+async fn calls_are_made_once_for_all_who_share_them() {
+    let fixture = Fixture::new().await;
+    let database = fixture.admin.line("select current_database()").await;
+    fixture.admin.run(&format!("alter database {database} set track_functions = 'all'")).await;
+    let mut daemon = fixture.daemon().start().await;
+    let query = "subscription { note { n ofTenant shared } }";
+    let mut streams = Vec::new();
+    for (user, tenant) in [("ann", "acme"), ("amy", "acme"), ("bob", "globex")] {
+        streams.push(Sse::open(&daemon, &fixture.token(user, tenant), query).await);
+    }
+    for n in 0..10 {
+        fixture.publish(&json!({ "n": n })).await;
+    }
+    for stream in &mut streams {
+        for n in 0..10 {
+            assert_eq!(stream.next().await["data"]["note"]["n"], n);
+        }
+    }
+    drop(streams);
+    daemon.terminate().await;
+    // A backend that ends has reported what it counted.
+    within("the end of the daemon's connections", async {
+        let left = format!("select count(*) from pg_stat_activity where usename = '{}'", fixture.login);
+        while fixture.admin.line(&left).await != "0" {}
+    })
+    .await;
+    let calls = "select calls from pg_stat_user_functions where funcname =";
+    assert_eq!(fixture.admin.line(&format!("{calls} 'echo'")).await, "10", "once per event");
+    assert_eq!(fixture.admin.line(&format!("{calls} 'secrets'")).await, "20", "once per event and tenant");
+}
