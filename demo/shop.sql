@@ -76,6 +76,16 @@ select id, 1, tenant_id, 'anvil', total / 120.00, 120.00 from placed;
 select attach_trigger('shop.orders', type_name => 'Order', tenant_column => 'tenant_id', include_old => true);
 select attach_trigger('shop.order_lines', type_name => 'OrderLine', tenant_column => 'tenant_id');
 
+-- The chat has no table. Its events get a type, and an argument that picks one room.
+select define_subscriptions($$
+    "What somebody said."
+    type ChatMessage { room: ID! body: String }
+    extend type Subscription {
+        "Messages in a room."
+        messagePosted(room: ID!): ChatMessage! @event(channel: "chat", type: "posted")
+    }
+$$, name => 'chat');
+
 -- The application needs nothing of tidings to change its tables. It may publish, for the chat.
 grant usage on schema shop to shop_app;
 grant select, insert, update, delete on all tables in schema shop to shop_app;

@@ -101,7 +101,12 @@ In another terminal:
   # acme's chat over WebSocket
   npx -y wscat -s graphql-transport-ws -c ws://$address/graphql -w -1 \\
     -x '{"type":"connection_init","payload":{"authorization":"Bearer $acme"}}' \\
-    -x '{"type":"subscribe","id":"1","payload":{"query":"subscription { events(channel: \"chat\") { type data createdAt } }"}}'
+    -x '{"type":"subscribe","id":"1","payload":{"query":"subscription { messagePosted(room: 7) { room body } }"}}'
+
+  # only what matters: a filter, decided as a WHERE clause would
+  curl -N http://$address/graphql -H 'accept: text/event-stream' -H 'content-type: application/json' \\
+    -H 'authorization: Bearer $acme' \\
+    -d '$large'
 
   # change a row and watch it arrive below
   $psql '$app_url' -c "update shop.orders set status = 'delivered', note = 'by hand' where id = (select max(id) from shop.orders where tenant_id = 'acme')"
@@ -133,6 +138,7 @@ stream_orders() {
 daemon_password=$(secret daemon.password 16)
 app_password=$(secret app.password 16)
 orders='{"query":"subscription { orderChanged { operation record { id status total } old { status } changedColumns } }"}'
+large='{"query":"subscription { orderChanged(filter: { total: { gte: 200 }, status: { in: [paid, shipped] } }) { record { id status total } } }"}'
 
 build
 scripts/cluster.sh start "$demo" 15432 9>&-

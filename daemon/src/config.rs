@@ -156,6 +156,8 @@ pub struct Config {
     pub mailbox: MailboxLimits,
     /// What the schema shows and how much a document may ask for.
     pub schema: SchemaOptions,
+    /// File with the only documents that may run.
+    pub allow_list_file: Option<PathBuf>,
     /// Bounds of functions that resolve and authorize.
     pub resolve: FunctionLimits,
     /// Bounds of clients.
@@ -195,12 +197,13 @@ impl Default for Config {
             metrics_remote: false,
             mailbox: MailboxLimits::default(),
             schema: SchemaOptions::default(),
+            allow_list_file: None,
             resolve: FunctionLimits::default(),
             limits: ClientLimits {
                 connections: 50_000,
                 sockets: 60_000,
                 subscriptions: 256,
-                body_bytes: 256 << 10,
+                body_bytes: 2 << 20,
                 header_bytes: 16 << 10,
                 request_time: Duration::from_secs(10),
                 write_stall: Duration::from_secs(30),

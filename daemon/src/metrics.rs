@@ -20,7 +20,7 @@ pub mod resolvers;
 
 pub mod row_security;
 
-pub use endpoint::EndpointMetrics;
+pub use endpoint::{CaseLabel, EndpointMetrics};
 pub use resolvers::ResolverMetrics;
 pub use row_security::RowSecurityMetrics;
 
@@ -50,6 +50,8 @@ pub struct Metrics {
     pub deliveries: Counter,
     /// Subscriptions ended because their mailbox was full.
     pub mailbox_overflows: Counter,
+    /// Requests whose document was refused, by the code of the first error.
+    pub document_refusals: Family<CaseLabel, Counter>,
     /// Times that the source lost its connection.
     pub source_reconnects: Counter,
     /// Seconds that the hub took for a part of a batch: routing, projection and mailboxes.
@@ -79,6 +81,7 @@ impl Default for Metrics {
             events: Family::default(),
             deliveries: Counter::default(),
             mailbox_overflows: Counter::default(),
+            document_refusals: Family::default(),
             source_reconnects: Counter::default(),
             dispatch,
             event_age,
@@ -104,6 +107,11 @@ impl Metrics {
             "mailbox_overflows",
             "Subscriptions ended because their mailbox was full",
             metrics.mailbox_overflows.clone(),
+        );
+        registry.register(
+            "document_refusals",
+            "Requests whose document was refused, by code",
+            metrics.document_refusals.clone(),
         );
         registry.register(
             "source_reconnects",

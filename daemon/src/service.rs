@@ -60,6 +60,8 @@ use crate::source::{Batch, Gap, Source, Step};
 
 mod connection;
 
+mod acknowledgement;
+
 mod live;
 
 mod permit;
@@ -175,8 +177,16 @@ impl Service {
     /// blocking work: the introspection of a large schema takes a second, and the connections of
     /// this worker thread must not wait for it.
     pub async fn query(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
+        let answer = self.answer(request, identity).await;
+        if let Some(Answer::Refused(errors)) = &answer {
+            self.count_refusal(errors);
+        }
+        answer
+    }
+
+    async fn answer(&self, request: &Request, identity: &Arc<Identity>) -> Option<Answer> {
         let Some(schema) = self.schema() else { return Some(Answer::Refused(vec![not_ready()])) };
-        if schema.operation_kind(request) == Ok(OperationKind::Subscription) {
+        if schema.operation_kind(request, identity) == Ok(OperationKind::Subscription) {
             return None;
         }
         let (request, identity) = (request.clone(), identity.clone());
@@ -192,10 +202,18 @@ impl Service {
         }
     }
 
+    /// Counts a refused request, by its first error.
+    fn count_refusal(&self, errors: &[GraphQLError]) {
+        if let Some(first) = errors.first() {
+            let refusals = &self.0.shared.options.metrics.document_refusals;
+            refusals.get_or_create(&[("code", first.extensions.code)]).inc();
+        }
+    }
+
     /// What the request's operation is; `None` if that cannot be told, which [`Service::query`]
     /// answers with the reason.
-    pub fn operation_kind(&self, request: &Request) -> Option<OperationKind> {
-        self.schema()?.operation_kind(request).ok()
+    pub fn operation_kind(&self, request: &Request, identity: &Identity) -> Option<OperationKind> {
+        self.schema()?.operation_kind(request, identity).ok()
     }
 
     fn schema(&self) -> Option<Arc<Schema>> {

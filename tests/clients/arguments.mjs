@@ -1,6 +1,6 @@
 // What every client script here takes:
 //
-//   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--count N]
+//   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--extensions JSON] [--count N]
 //
 // Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
 // published after it must arrive), then each result. After N results, or when the operation is
@@ -13,6 +13,7 @@ const { values, positionals } = parseArgs({
   options: {
     token: { type: 'string' },
     variables: { type: 'string' },
+    extensions: { type: 'string' },
     count: { type: 'string' },
   },
 });
@@ -22,6 +23,7 @@ export const token = values.token;
 export const request = {
   query,
   ...(values.variables ? { variables: JSON.parse(values.variables) } : {}),
+  ...(values.extensions ? { extensions: JSON.parse(values.extensions) } : {}),
 };
 export const count = values.count ? Number(values.count) : Infinity;
 

@@ -6,6 +6,8 @@ mod support;
 
 mod extension;
 
+mod fidelity;
+
 mod protocol;
 
 mod schema;

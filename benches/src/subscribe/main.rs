@@ -10,6 +10,7 @@ use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use tidings_daemon::event::{Audience, Event, Operation};
+use tidings_daemon::graphql::error::GraphQLError;
 use tidings_daemon::graphql::request::Request;
 use tidings_daemon::hub::audience::Identity;
 use tidings_daemon::service::{Connection, Service, ServiceOptions};
@@ -31,7 +32,7 @@ async fn main() -> Result<()> {
                 operation record { id state total note } changedColumns } }";
         request(query, json!({ "id": id, "least": id % 100 }))
     };
-    print("known document", CACHED, &measure(&service, CACHED, filtered)?);
+    print("known document", CACHED, &measure(&service, CACHED, filtered).await?);
     let new = |number: usize| {
         let query = format!(
             "subscription S{number} {{ orderChanged(filter: {{ total: {{ gte: {number} }} }}) {{
@@ -39,7 +40,7 @@ async fn main() -> Result<()> {
         );
         request(&query, Value::Null)
     };
-    print("new document", COLD, &measure(&service, COLD, new)?);
+    print("new document", COLD, &measure(&service, COLD, new).await?);
     drop(service);
 
     println!();
@@ -106,18 +107,30 @@ fn request(query: &str, variables: Value) -> Request {
 }
 
 /// Times each subscription from the request until it is live, on a connection of its own.
-fn measure(service: &Service, count: usize, request: impl Fn(usize) -> Request) -> Result<Histogram<u64>> {
+async fn measure(
+    service: &Service,
+    count: usize,
+    request: impl Fn(usize) -> Request,
+) -> Result<Histogram<u64>> {
     let mut times = Histogram::new(3)?;
     let mut connections: Vec<Connection> = Vec::with_capacity(count);
     for number in 0..count {
         let request = request(number);
         let began = Instant::now();
-        let mut connection = service.connect(Arc::new(Identity::default()));
-        connection.subscribe(&request).map_err(|errors| anyhow!("{errors:?}"))?;
+        let connection = subscribe(service, &request).await?;
         times.record(u64::try_from(began.elapsed().as_nanos())?)?;
         connections.push(connection);
     }
     Ok(times)
+}
+
+async fn subscribe(service: &Service, request: &Request) -> Result<Connection> {
+    let identity = Arc::new(Identity::default());
+    let refused = |errors: Vec<GraphQLError>| anyhow!("{errors:?}");
+    let mut connection = service.connect(identity.clone());
+    let permit = service.authorize(request, &identity).await.map_err(refused)?;
+    connection.subscribe(permit).map_err(refused)?;
+    Ok(connection)
 }
 
 fn print(what: &str, count: usize, times: &Histogram<u64>) {
@@ -133,14 +146,15 @@ fn print(what: &str, count: usize, times: &Histogram<u64>) {
 /// What an event costs that concerns one subscription among many.
 async fn route(count: usize, found_by: &str, filter: &dyn Fn(usize) -> String) -> Result<()> {
     let (service, publisher) = start().await;
-    let subscribe = |filter: &str| {
+    let filtered = |filter: &str| {
         let query = format!("subscription {{ orderInserted(filter: {filter}) {{ id }} }}");
-        let mut connection = service.connect(Arc::new(Identity::default()));
-        connection.subscribe(&request(&query, Value::Null)).map_err(|errors| anyhow!("{errors:?}"))?;
-        anyhow::Ok(connection)
+        request(&query, Value::Null)
     };
-    let others = (1..=count).map(|id| subscribe(&filter(id))).collect::<Result<Vec<_>>>()?;
-    let mut matching = subscribe("{ id: { eq: 0 } }")?;
+    let mut others = Vec::with_capacity(count);
+    for id in 1..=count {
+        others.push(subscribe(&service, &filtered(&filter(id))).await?);
+    }
+    let mut matching = subscribe(&service, &filtered("{ id: { eq: 0 } }")).await?;
     let began = Instant::now();
     let mut received = 0;
     for _ in 0..EVENTS {

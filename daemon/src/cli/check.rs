@@ -8,11 +8,15 @@ use crate::graphql::schema::Schema;
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let authenticator = Authenticator::new(config)?;
     config.check()?;
+    let options = service::schema_options(config)?;
     println!("configuration: ok");
+    if let Some(list) = &options.allow_list {
+        println!("documents:     only the {} of the allow-list", list.documents());
+    }
     if config.source == SourceKind::Postgres {
         let catalog = service::catalog(config)?;
         println!("database:      ok, {} attached tables", catalog.tables.len());
-        let schema = Schema::build(&catalog, service::schema_options(config))?;
+        let schema = Schema::build(&catalog, options)?;
         println!("schema:        ok, {} problems", schema.problems().len());
         for problem in schema.problems() {
             println!("warning:       {problem}");

@@ -33,7 +33,7 @@ pub fn run() -> ExitCode {
             load(matches).map_err(Failure::from).and_then(|config| check::run(&config))
         }
         Some(("schema", matches)) => {
-            load(matches).map_err(Failure::from).and_then(|config| schema::run(&config))
+            load(matches).map_err(Failure::from).and_then(|config| schema::run(&config, matches))
         }
         Some(("token", matches)) => {
             load(matches).map_err(Failure::from).and_then(|config| token::run(&config, matches))
@@ -60,9 +60,9 @@ fn command() -> Command {
         .subcommand(configured(
             Command::new("check").about("Check the configuration and the database, and say what to do"),
         ))
-        .subcommand(configured(
+        .subcommand(schema::arguments(configured(
             Command::new("schema").about("Print the GraphQL schema that the database gives, as SDL"),
-        ))
+        )))
         .subcommand(token::arguments(configured(
             Command::new("token").about("Print a token for trying things out, signed with jwt.secret"),
         )))

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::config::{Config, SourceKind};
+use crate::graphql::persisted::AllowList;
 use crate::graphql::schema::SchemaOptions;
 use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
@@ -17,7 +18,7 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
     let mut options = ServiceOptions {
         mailbox: config.mailbox,
         lag_max: config.max_lag,
-        schema: schema_options(config),
+        schema: schema_options(config)?,
         metrics: metrics.clone(),
     };
     Ok(match config.source {
@@ -39,11 +40,19 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
     })
 }
 
-/// What the schema offers. Policies are evaluated as the subscriber's role, so without roles they cannot be.
-pub(super) fn schema_options(config: &Config) -> SchemaOptions {
-    let callers = &config.schema.callers;
-    let roles = !callers.allowed.is_empty() || callers.anonymous.is_some();
-    SchemaOptions { row_security: config.source == SourceKind::Postgres && roles, ..config.schema.clone() }
+/// What the configuration says about the schema, with the documents of the allow-list. Policies are evaluated
+/// as the subscriber's role, so without roles they cannot be.
+pub(super) fn schema_options(config: &Config) -> Result<SchemaOptions, Failure> {
+    let mut options = config.schema.clone();
+    let roles = !options.callers.allowed.is_empty() || options.callers.anonymous.is_some();
+    options.row_security = config.source == SourceKind::Postgres && roles;
+    if let Some(file) = &config.allow_list_file {
+        let list = AllowList::read(file).map_err(|error| {
+            format!("the file {} of setting `document.allow_list_file` {error}", file.display())
+        })?;
+        options.allow_list = Some(Arc::new(list));
+    }
+    Ok(options)
 }
 
 /// What the database says about its attached tables now.

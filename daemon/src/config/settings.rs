@@ -404,6 +404,21 @@ pub const SETTINGS: &[Setting] = &[
         put!(c.schema.introspection = v.boolean()),
     ),
     setting(
+        "document.introspection_by_role",
+        "Whether a role is shown only the fields that it may see",
+        "true or false",
+        put!(c.schema.introspection_by_role = v.boolean()),
+    ),
+    setting(
+        "document.allow_list_file",
+        "JSON file with the only documents that may run, by their SHA-256",
+        "the path of a JSON file",
+        |c, v| {
+            c.allow_list_file = Some(v.text()?.into());
+            Ok(())
+        },
+    ),
+    setting(
         "resolve.role",
         "Database role of functions whose results are shared (EVENT, TENANT)",
         "the name of a role that the daemon's role is a member of",

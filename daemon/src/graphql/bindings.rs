@@ -11,6 +11,9 @@ use crate::graphql::labels::Labels;
 use crate::source::catalog::RowSecurity;
 use crate::source::functions::FunctionName;
 
+/// Names of fields.
+type Fields = HashSet<Box<str>>;
+
 /// Names of roles.
 type Roles = Vec<Box<str>>;
 
@@ -26,7 +29,7 @@ pub(super) struct Bindings {
     /// By type, then by field: the roles that may see it, where not everybody may.
     visible_to: HashMap<Box<str>, HashMap<Box<str>, Roles>>,
     /// By type, then by role of the database: the fields of columns that it may not select.
-    denied: HashMap<Box<str>, HashMap<Box<str>, HashSet<Box<str>>>>,
+    denied: HashMap<Box<str>, HashMap<Box<str>, Fields>>,
     /// By type, then by field: the functions that make values.
     resolvers: HashMap<Box<str>, HashMap<Box<str>, Arc<Resolver>>>,
     /// By root field: the functions that decide who may subscribe.
@@ -261,7 +264,12 @@ impl Bindings {
 
     /// Whether it matters that somebody has this role.
     pub(super) fn names_role(&self, role: &str) -> bool {
-        self.visible_to.values().flat_map(HashMap::values).flatten().any(|it| **it == *role)
+        self.roles().any(|it| it == role)
+    }
+
+    /// The roles that it matters to have; some more than once.
+    pub(super) fn roles(&self) -> impl Iterator<Item = &str> {
+        self.visible_to.values().flat_map(HashMap::values).flatten().map(|role| &**role)
     }
 
     /// Has a function make the values of a field.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use apollo_compiler::ExecutableDocument;
+use apollo_compiler::Node;
 use apollo_compiler::executable::Field;
 use serde_json::Value;
 
 use crate::graphql::bindings::Scope;
 use crate::graphql::coerce::{self, Values};
-use crate::graphql::document::locations;
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
+use crate::graphql::places::Places;
 use crate::graphql::plan::Plan;
 use crate::graphql::resolve::Resolution;
 use crate::graphql::schema::Schema;
@@ -24,7 +25,8 @@ const CALLS_MAX: usize = 32;
 #[derive(Clone, Copy)]
 pub(super) struct Calls<'a> {
     pub(super) schema: &'a Schema,
-    pub(super) executable: &'a ExecutableDocument,
+    pub(super) face: &'a Face,
+    pub(super) places: &'a Places,
     pub(super) variables: &'a Values,
     pub(super) identity: &'a Identity,
 }
@@ -66,15 +68,20 @@ impl Calls<'_> {
         self.call(&plan.field, function, Scope::User).map(Some)
     }
 
-    fn functions(&self, field: &Field) -> Result<&Arc<dyn Functions>, GraphQLError> {
+    fn functions(&self, field: &Node<Field>) -> Result<&Arc<dyn Functions>, GraphQLError> {
         self.schema.options.functions.as_ref().ok_or_else(|| {
             let message = "This server calls no functions, and this field needs one".to_owned();
             self.refused(field, ("RESOLVER_UNAVAILABLE", message))
         })
     }
 
-    fn call(self, field: &Field, function: &Arc<FunctionName>, scope: Scope) -> Result<Call, GraphQLError> {
-        let arguments = coerce::arguments(&self.schema.compiled, self.executable, field, self.variables)?;
+    fn call(
+        self,
+        field: &Node<Field>,
+        function: &Arc<FunctionName>,
+        scope: Scope,
+    ) -> Result<Call, GraphQLError> {
+        let arguments = coerce::arguments(&self.face.compiled, self.places, field, self.variables)?;
         let caller = self.schema.options.callers.caller(scope, self.identity);
         Ok(Call {
             function: function.clone(),
@@ -83,8 +90,8 @@ impl Calls<'_> {
         })
     }
 
-    fn refused(self, field: &Field, (code, message): (&'static str, String)) -> GraphQLError {
-        let locations = locations(field.name.location(), &self.executable.sources);
+    fn refused(self, field: &Node<Field>, (code, message): (&'static str, String)) -> GraphQLError {
+        let locations = self.places.at(field.location());
         GraphQLError { locations, ..GraphQLError::new(code, message) }
     }
 }

@@ -3,20 +3,25 @@
 
 use std::collections::HashMap;
 
-use apollo_compiler::ast::{Definition, Document, Selection};
+use apollo_compiler::Node;
+use apollo_compiler::ast::{Argument, Definition, Directive, Document, Selection, Value};
 use apollo_compiler::parser::SourceSpan;
 
 use crate::graphql::limits::Limits;
 
+/// Values in arguments, fragments followed: each operation has those of its fragments checked anew.
+const VALUES_MAX: usize = 100_000;
+
 /// A limit that a document exceeds: code, message, place.
 pub(super) type Excess = (&'static str, String, Option<SourceSpan>);
 
-/// Fields and depth of a selection set.
+/// Fields, values and depth of a selection set.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cost {
     fields: usize,
     /// Fields at its top level.
     top: usize,
+    values: usize,
     depth: usize,
 }
 
@@ -35,7 +40,7 @@ pub(super) fn check(document: &Document, limits: &Limits) -> Result<(), Excess> 
     });
     let mut walk = Walk { fragments: fragments.collect(), known: HashMap::new(), depth_max: limits.depth() };
     // Validation walks each definition by itself, so it is their sum that counts.
-    let mut fields = 0_usize;
+    let (mut fields, mut values) = (0_usize, 0_usize);
     for definition in &document.definitions {
         let (selections, is_operation) = match definition {
             Definition::OperationDefinition(it) => (&it.selection_set, true),
@@ -48,6 +53,12 @@ pub(super) fn check(document: &Document, limits: &Limits) -> Result<(), Excess> 
         };
         let cost = walk.selections(selections, 0).ok_or_else(too_deep)?;
         fields = fields.saturating_add(cost.fields);
+        values = values.saturating_add(cost.values);
+        if values > VALUES_MAX {
+            let message =
+                format!("The document has more than {VALUES_MAX} values in arguments, fragments followed");
+            return Err(("TOO_MANY_VALUES", message, definition.location()));
+        }
         if fields > limits.fields {
             let message =
                 format!("The document selects more than {} fields, fragments followed", limits.fields);
@@ -69,6 +80,7 @@ impl<'a> Walk<'a> {
         }
         let mut sum = Cost { depth: 1, ..Cost::default() };
         for selection in selections {
+            sum.values = sum.values.saturating_add(values(selection));
             let (inner, is_field) = match selection {
                 Selection::Field(field) if field.selection_set.is_empty() => (Cost::default(), true),
                 Selection::Field(field) => (self.selections(&field.selection_set, depth + 1)?, true),
@@ -78,6 +90,7 @@ impl<'a> Walk<'a> {
                 }
             };
             sum.fields = sum.fields.saturating_add(inner.fields).saturating_add(is_field.into());
+            sum.values = sum.values.saturating_add(inner.values);
             sum.top = sum.top.saturating_add(if is_field { 1 } else { inner.top });
             sum.depth = sum.depth.max(inner.depth + 1);
         }
@@ -98,6 +111,24 @@ impl<'a> Walk<'a> {
         // Known from a shallower place, the fragment may be too deep here.
         (depth + cost.depth <= self.depth_max).then_some(cost)
     }
+}
+
+/// The values in the arguments of a selection and its directives, with those within them.
+fn values(selection: &Selection) -> usize {
+    fn within(value: &Value) -> usize {
+        1 + match value {
+            Value::List(items) => items.iter().map(|item| within(item)).sum(),
+            Value::Object(fields) => fields.iter().map(|(_, value)| within(value)).sum::<usize>(),
+            _ => 0,
+        }
+    }
+    let of = |arguments: &[Node<Argument>]| -> usize { arguments.iter().map(|it| within(&it.value)).sum() };
+    let (arguments, directives): (&[Node<Argument>], &[Node<Directive>]) = match selection {
+        Selection::Field(field) => (&field.arguments, &field.directives),
+        Selection::InlineFragment(inline) => (&[], &inline.directives),
+        Selection::FragmentSpread(spread) => (&[], &spread.directives),
+    };
+    of(arguments) + directives.iter().map(|directive| of(&directive.arguments)).sum::<usize>()
 }
 
 #[cfg(test)]
@@ -127,5 +158,9 @@ mod tests {
         assert_eq!(code("{ ...f } fragment f on T { a { b c d e } }"), None);
         assert_eq!(code("{ ...f } fragment f on T { ...g } fragment g on T { ...f }"), None);
         assert_eq!(code("{ ...missing }"), None);
+        let used = format!("fragment f on T {{ a(b: [{}]) }}", "$c ".repeat(1_000));
+        let operations = |count: usize| "query($c: C) { ...f } ".repeat(count);
+        assert_eq!(code(&format!("{used} {}", operations(100))), Some("TOO_MANY_VALUES"));
+        assert_eq!(code(&format!("{used} {}", operations(90))), None);
     }
 }

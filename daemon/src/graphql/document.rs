@@ -4,18 +4,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use apollo_compiler::ast::{self, Definition, OperationType};
-use apollo_compiler::collections::HashSet;
+use apollo_compiler::collections::{HashMap, HashSet};
+use apollo_compiler::diagnostic::Diagnostic;
 use apollo_compiler::executable::{
     DirectiveList, ExecutableDocument, Operation, Selection, SelectionSet, Value,
 };
-use apollo_compiler::parser::{Parser, SourceMap, SourceSpan};
-use apollo_compiler::validation::{DiagnosticList, Valid, WithErrors};
+use apollo_compiler::parser::Parser;
+use apollo_compiler::schema::Implementers;
+use apollo_compiler::validation::{DiagnosticData, Valid};
 use apollo_compiler::{Name, Node, Schema};
 
 use crate::graphql::cost;
 use crate::graphql::descriptions;
 use crate::graphql::error::{GraphQLError, Location};
 use crate::graphql::limits::Limits;
+use crate::graphql::places::{Lines, Places};
+use crate::graphql::{syntax, validate};
 
 /// What an operation is; the transport decides by it whether it can serve the request at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,7 @@ pub(super) struct Document {
     pub(super) id: u64,
     operations: Vec<Head>,
     executable: Result<Valid<ExecutableDocument>, Vec<GraphQLError>>,
+    pub(super) places: Places,
 }
 
 /// What is known of an operation without validation.
@@ -42,7 +47,6 @@ pub(super) struct Document {
 pub(super) struct Head {
     name: Option<Name>,
     pub(super) kind: OperationKind,
-    pub(super) locations: Vec<Location>,
 }
 
 impl Document {
@@ -51,45 +55,48 @@ impl Document {
     pub(super) fn parse(
         text: &str,
         schema: &Valid<Schema>,
+        implementers: &HashMap<Name, Implementers>,
         limits: &Limits,
     ) -> Result<Self, Vec<GraphQLError>> {
         limits.check_text(text).map_err(|error| vec![error])?;
         // The parser is somebody else's and the text is anybody's: a bug there may cost this
         // request, but no connection.
-        catch_unwind(AssertUnwindSafe(|| Self::parse_unguarded(text, schema, limits))).unwrap_or_else(|_| {
-            tracing::error!(bytes = text.len(), "the GraphQL parser panicked on a document");
-            let message = "The document could not be checked; this is a defect of the server";
-            Err(vec![GraphQLError::new("INTERNAL_SERVER_ERROR", message)])
-        })
+        catch_unwind(AssertUnwindSafe(|| Self::parse_unguarded(text, schema, implementers, limits)))
+            .unwrap_or_else(|_| {
+                tracing::error!(bytes = text.len(), "the GraphQL parser panicked on a document");
+                let message = "The document could not be checked; this is a defect of the server";
+                Err(vec![GraphQLError::new("INTERNAL_SERVER_ERROR", message)])
+            })
     }
 
     fn parse_unguarded(
         text: &str,
         schema: &Valid<Schema>,
+        implementers: &HashMap<Name, Implementers>,
         limits: &Limits,
     ) -> Result<Self, Vec<GraphQLError>> {
+        let descriptions = syntax::check(text).map_err(|broken| {
+            let locations = vec![Lines::of(text).at(broken.at)];
+            vec![GraphQLError { locations, ..GraphQLError::new("GRAPHQL_PARSE_FAILED", broken.message) }]
+        })?;
         // Each level of the text is at most four levels of the parser.
         let mut parser = Parser::new().recursion_limit(4 * limits.depth() + 16);
-        let parsed = parser.parse_ast(descriptions::blank(text), "document.graphql");
-        let mut ast = parsed.map_err(|refused| {
+        let parsed = parser.parse_ast(descriptions::blank(text, &descriptions), "document.graphql");
+        let ast = parsed.map_err(|refused| {
             // After the first, a parser only guesses.
-            from_diagnostics(&refused.errors, "GRAPHQL_PARSE_FAILED", 1)
+            let first = refused.errors.iter().take(1);
+            first.map(|it| from_diagnostic(&it, "GRAPHQL_PARSE_FAILED")).collect::<Vec<_>>()
         })?;
+        let places = Places::new(text, &descriptions, &ast.sources);
         cost::check(&ast, limits).map_err(|(code, message, place)| {
-            vec![GraphQLError {
-                locations: locations(place, &ast.sources),
-                ..GraphQLError::new(code, message)
-            }]
+            vec![GraphQLError { locations: places.at(place), ..GraphQLError::new(code, message) }]
         })?;
-        let operations = heads(&ast);
-        merge_root_fields(&mut ast);
         static IDS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             id: IDS.fetch_add(1, Ordering::Relaxed),
-            operations,
-            executable: validate(&ast, schema).map_err(|refused| {
-                from_diagnostics(&refused.errors, "GRAPHQL_VALIDATION_FAILED", ERRORS_MAX)
-            }),
+            operations: heads(&ast),
+            executable: executable(&ast, schema, implementers, &places),
+            places,
         })
     }
 
@@ -138,57 +145,38 @@ fn heads(document: &ast::Document) -> Vec<Head> {
             OperationType::Mutation => OperationKind::Mutation,
             OperationType::Subscription => OperationKind::Subscription,
         },
-        locations: locations(operation.location(), &document.sources),
     });
     heads.collect()
 }
 
-/// Merges the equal root fields of each subscription. They are one field (section 5.2.4.1 counts
-/// response names), but apollo-compiler counts selections. It still does where a fragment repeats a
-/// root field: such a document is refused.
-fn merge_root_fields(document: &mut ast::Document) {
-    for definition in &mut document.definitions {
-        let Definition::OperationDefinition(operation) = definition else { continue };
-        if operation.operation_type != OperationType::Subscription || operation.selection_set.len() < 2 {
-            continue;
-        }
-        let operation = operation.make_mut();
-        let mut merged: Vec<ast::Selection> = Vec::with_capacity(operation.selection_set.len());
-        for selection in operation.selection_set.drain(..) {
-            let same = selection.as_field().and_then(|field| {
-                merged.iter_mut().find_map(|earlier| match earlier {
-                    ast::Selection::Field(earlier) if is_same_field(earlier, field) => Some((earlier, field)),
-                    _ => None,
-                })
-            });
-            match same {
-                Some((earlier, field)) => {
-                    earlier.make_mut().selection_set.extend(field.selection_set.iter().cloned())
-                }
-                None => merged.push(selection),
-            }
-        }
-        operation.selection_set = merged;
-    }
-}
-
-fn is_same_field(one: &ast::Field, other: &ast::Field) -> bool {
-    one.response_name() == other.response_name()
-        && one.name == other.name
-        && one.arguments == other.arguments
-        && one.directives == other.directives
-        && !one.selection_set.is_empty()
-        && !other.selection_set.is_empty()
-}
-
-/// Section 5. In two steps: what the schema does not know is reported alone, because a field that
-/// is taken out for it leaves errors behind that nobody made.
-#[allow(clippy::result_large_err)]
-fn validate(
+/// What the rest needs to know of a document: its fields with their definitions. apollo-compiler's own
+/// check comes last, so that nothing that it would refuse is executed; but one of its rules is stricter
+/// than the specification, and `validate` has it as it should be.
+fn executable(
     ast: &ast::Document,
     schema: &Valid<Schema>,
-) -> Result<Valid<ExecutableDocument>, WithErrors<ExecutableDocument>> {
-    ast.to_executable(schema)?.validate(schema)
+    implementers: &HashMap<Name, Implementers>,
+    places: &Places,
+) -> Result<Valid<ExecutableDocument>, Vec<GraphQLError>> {
+    let findings = validate::check(ast, schema, implementers, places);
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let refused = match ast.to_executable_validate(schema) {
+        Ok(document) => return Ok(document),
+        Err(refused) => refused,
+    };
+    let all = refused.errors.iter();
+    let kept: Vec<_> = all.filter(|it| !is_too_strict(it.error.unstable_error_name())).collect();
+    if kept.is_empty() {
+        return Ok(Valid::assume_valid(refused.partial));
+    }
+    Err(kept.into_iter().take(1).map(|it| from_diagnostic(&it, "GRAPHQL_VALIDATION_FAILED")).collect())
+}
+
+/// Section 5.2.4.1 counts response names, apollo-compiler counts selections.
+fn is_too_strict(rule: Option<&str>) -> bool {
+    rule == Some("SubscriptionUsesMultipleFields")
 }
 
 /// The variables that decide which fields of an operation are selected, sorted.
@@ -227,33 +215,8 @@ pub(super) fn condition<'a>(directives: &'a DirectiveList, name: &str) -> Option
     directives.get(name)?.specified_argument_by_name("if").map(|value| &**value)
 }
 
-/// A place in the document, for an error.
-pub(super) fn locations(place: Option<SourceSpan>, sources: &SourceMap) -> Vec<Location> {
-    let at = place.and_then(|place| place.line_column(sources));
-    at.map(|at| Location { line: at.line, column: at.column }).into_iter().collect()
-}
-
-/// Errors of validation that are reported; one mistake tends to have many.
-const ERRORS_MAX: usize = 20;
-
-fn from_diagnostics(
-    diagnostics: &DiagnosticList,
-    code: &'static str,
-    errors_max: usize,
-) -> Vec<GraphQLError> {
-    diagnostics
-        .iter()
-        .take(errors_max)
-        .map(|diagnostic| {
-            let error = diagnostic.to_json();
-            GraphQLError {
-                locations: error
-                    .locations
-                    .iter()
-                    .map(|at| Location { line: at.line, column: at.column })
-                    .collect(),
-                ..GraphQLError::new(code, error.message)
-            }
-        })
-        .collect()
+fn from_diagnostic(diagnostic: &Diagnostic<'_, DiagnosticData>, code: &'static str) -> GraphQLError {
+    let error = diagnostic.to_json();
+    let locations = error.locations.iter().map(|at| Location { line: at.line, column: at.column });
+    GraphQLError { locations: locations.collect(), ..GraphQLError::new(code, error.message) }
 }

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::graphql::bindings::{Bindings, FilterArgument, PublishedRoot, Root, RowRoot};
 use crate::graphql::coerce::Values;
-use crate::graphql::document::locations;
-use crate::graphql::error::{GraphQLError, Location};
+use crate::graphql::error::GraphQLError;
 use crate::graphql::filter::{self, Filter, RowFilter, operators};
 use crate::graphql::limits::Limits;
+use crate::graphql::places::Places;
 use crate::graphql::plan::Plan;
 use crate::graphql::viewer::Viewer;
 use crate::hub::project::{Constraint, Topic};
@@ -172,12 +172,8 @@ fn residual(
 }
 
 /// Gives an error of routing its place: the root field.
-pub(super) fn at_root(
-    (code, message): (&'static str, String),
-    plan: &Plan,
-    document: &apollo_compiler::ExecutableDocument,
-) -> GraphQLError {
-    let locations: Vec<Location> = locations(plan.field.location(), &document.sources);
+pub(super) fn at_root((code, message): (&'static str, String), plan: &Plan, places: &Places) -> GraphQLError {
+    let locations = places.at(plan.field.location());
     let path = vec![plan.field.response_key().as_str().into()];
     GraphQLError { locations, path, ..GraphQLError::new(code, message) }
 }

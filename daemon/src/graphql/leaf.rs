@@ -23,16 +23,22 @@ pub(super) fn write(out: &mut Vec<u8>, scalar: Scalar, text: &str) -> Result<(),
         (String | Id | BigFloat | Uuid | Datetime | Date | Time, Some(b'"')) => out.extend(text.as_bytes()),
         (BigInt, Some(b'"')) if is_integer(&text[1..text.len() - 1]) => out.extend(text.as_bytes()),
         (Boolean, Some(b't' | b'f')) => out.extend(text.as_bytes()),
+        (Boolean, Some(b'-' | b'0'..=b'9')) => match float(text) {
+            Some(number) => out.extend(if number == 0.0 { &b"false"[..] } else { b"true" }),
+            None => return refused(""),
+        },
         (String, Some(b't' | b'f')) => write_quoted(out, text),
         (String | BigFloat, Some(b'-' | b'0'..=b'9')) => write_quoted(out, text),
         (BigInt | Id, Some(b'-' | b'0'..=b'9')) if is_integer(text) => write_quoted(out, text),
-        (Int, Some(b'-' | b'0'..=b'9')) => match int(text) {
+        (Int | Float, Some(b't')) => out.push(b'1'),
+        (Int | Float, Some(b'f')) => out.push(b'0'),
+        (Int, Some(b'"' | b'-' | b'0'..=b'9')) => match int(unquoted(text)) {
             Some(value) => out.extend(itoa::Buffer::new().format(value).as_bytes()),
             None => return refused(": it is no 32-bit integer"),
         },
         // JSON has no other numbers than finite ones, but it has some that no double can hold.
-        (Float, Some(b'-' | b'0'..=b'9')) if text.parse().is_ok_and(f64::is_finite) => {
-            out.extend(text.as_bytes())
+        (Float, _) if is_number(unquoted(text)) && float(unquoted(text)).is_some() => {
+            out.extend(unquoted(text).as_bytes());
         }
         _ => return refused(""),
     }
@@ -67,6 +73,21 @@ fn write_quoted(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
 }
 
+/// What a string holds, or the text as it stands. A column that was text until a moment ago still has
+/// numbers in strings.
+fn unquoted(text: &str) -> &str {
+    text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(text)
+}
+
+/// Whether a text can stand in JSON as a number.
+fn is_number(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Number>(text).is_ok()
+}
+
+fn float(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|value: &f64| value.is_finite())
+}
+
 fn is_integer(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -75,7 +96,7 @@ fn is_integer(text: &str) -> bool {
 fn int(text: &str) -> Option<i32> {
     text.parse().ok().or_else(|| {
         // `1.0` and `1e3` are integers too.
-        let value = text.parse::<f64>().ok().filter(|value| value.fract() == 0.0)?;
+        let value = float(text).filter(|value| value.fract() == 0.0)?;
         #[allow(clippy::cast_possible_truncation)]
         (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(&value).then_some(value as i32)
     })
@@ -98,7 +119,10 @@ mod tests {
             (Scalar::Int, "1e3", Some("1000")),
             (Scalar::Int, "2147483648", None),
             (Scalar::Int, "1.5", None),
-            (Scalar::Int, "\"1\"", None),
+            (Scalar::Int, "\"12\"", Some("12")),
+            (Scalar::Int, "\"x\"", None),
+            (Scalar::Int, "true", Some("1")),
+            (Scalar::Int, "[1]", None),
             (Scalar::BigInt, "9223372036854775807", Some("\"9223372036854775807\"")),
             (Scalar::BigInt, "\"12\"", Some("\"12\"")),
             (Scalar::BigInt, "\"x\"", None),
@@ -109,8 +133,14 @@ mod tests {
             (Scalar::Float, "1.5", Some("1.5")),
             (Scalar::Float, "1e400000", None),
             (Scalar::Float, "\"NaN\"", None),
+            (Scalar::Float, "\"inf\"", None),
+            (Scalar::Float, "\"1.50\"", Some("1.50")),
+            (Scalar::Float, "\"1\\u0031\"", None),
+            (Scalar::Float, "{}", None),
             (Scalar::Boolean, "true", Some("true")),
-            (Scalar::Boolean, "1", None),
+            (Scalar::Boolean, "1", Some("true")),
+            (Scalar::Boolean, "0.0", Some("false")),
+            (Scalar::Boolean, "\"true\"", None),
             (Scalar::String, r#""a\u0000b""#, Some(r#""a\u0000b""#)),
             (Scalar::String, "1", Some("\"1\"")),
             (Scalar::String, "true", Some("\"true\"")),

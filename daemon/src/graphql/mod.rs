@@ -2,11 +2,13 @@
 //!
 //! # Layout
 //!
-//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`, `definitions`,
-//! `bindings`) and these a `schema`. Once per document: `lexer`, `limits`, `descriptions`, `cost`, `document`. Once per
-//! subscription: `prepare` with `coerce`, `viewer`, `interest`, `calls`, `filter` and `throttle`, or with `query`. Once per distinct result:
-//! `plan`, `intern`. Once per event and distinct result: `project` with `lookup`, `leaf` and
-//! `field_error`, and `resolve` where functions take part; `callers` says on whose behalf they run.
+//! Once per schema: the catalog becomes SDL and bindings (`names`, `scalar`, `labels`, `sdl`,
+//! `definitions`, `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`,
+//! `lexer`, `limits`, `syntax`, `descriptions`, `cost`, `validate`, `document`, and `places` for whatever
+//! is wrong with it. Once per subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter`,
+//! `throttle`, `calls` and `guard`, or with `query`. Once per distinct result: `plan`, `intern`. Once per event
+//! and distinct result: `project` with `lookup`, `leaf` and `field_error`, and `resolve` where functions take
+//! part, `guard` where policies do; `callers` says on whose behalf they run.
 
 pub mod error;
 
@@ -26,15 +28,25 @@ mod sdl;
 
 mod definitions;
 
+mod faces;
+
 pub mod schema;
+
+pub mod persisted;
 
 mod lexer;
 
 pub mod limits;
 
+mod syntax;
+
 mod descriptions;
 
+mod places;
+
 mod cost;
+
+mod validate;
 
 mod document;
 

@@ -15,9 +15,10 @@ use apollo_compiler::{Name, Node};
 
 use crate::graphql::bindings::{Bindings, Resolver, Root, Source};
 use crate::graphql::coerce::Values;
-use crate::graphql::document::{condition, locations};
+use crate::graphql::document::condition;
 use crate::graphql::error::{GraphQLError, Location};
 use crate::graphql::labels::Labels;
+use crate::graphql::places::Places;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::scalar::Scalar;
 use crate::graphql::viewer::Viewer;
@@ -99,6 +100,7 @@ pub(super) struct Compiler<'a> {
     pub(super) schema: &'a Schema,
     pub(super) bindings: &'a Bindings,
     pub(super) document: &'a ExecutableDocument,
+    pub(super) places: &'a Places,
     pub(super) variables: &'a Values,
     /// For whom.
     pub(super) viewer: &'a Viewer,
@@ -227,9 +229,13 @@ impl<'a> Compiler<'a> {
             // A GraphQL name needs no escapes in JSON.
             key: format!("\"{}\":", first.response_key()).into_bytes().into(),
             coordinate: format!("{parent}.{}", first.name).into(),
-            locations: serde_json::to_vec(&self.places(selected)).unwrap_or_default().into(),
+            locations: serde_json::to_vec(&self.locations(selected)).unwrap_or_default().into(),
             content,
         })
+    }
+
+    fn locations(self, selected: &[&'a Node<Selected>]) -> Vec<Location> {
+        selected.iter().flat_map(|field| self.places.at(field.location())).collect()
     }
 
     /// The place of a call, if a function resolves the field.
@@ -238,10 +244,6 @@ impl<'a> Compiler<'a> {
         let mut calls = self.calls.borrow_mut();
         calls.push(CallSite { field: field.clone(), resolver });
         Some(Source::Resolved(calls.len() - 1))
-    }
-
-    fn places(self, selected: &[&'a Node<Selected>]) -> Vec<Location> {
-        selected.iter().flat_map(|field| locations(field.location(), &self.document.sources)).collect()
     }
 
     fn hides(self, parent: &Name, field: &str) -> bool {
@@ -257,7 +259,7 @@ impl<'a> Compiler<'a> {
     ) -> GraphQLError {
         let message = format!("Field {parent}.{} is not visible to your role", selected[0].name);
         let path = if path.is_empty() { vec![selected[0].response_key().as_str().into()] } else { path };
-        GraphQLError { locations: self.places(selected), path, ..GraphQLError::new("FORBIDDEN", message) }
+        GraphQLError { locations: self.locations(selected), path, ..GraphQLError::new("FORBIDDEN", message) }
     }
 
     fn shape(self, ty: &Type, sets: &[&'a SelectionSet], path: &Trail<'_>) -> Result<Shape, GraphQLError> {

@@ -3,6 +3,9 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use apollo_compiler::Node;
+use apollo_compiler::executable::{ExecutableDocument, Operation};
+use apollo_compiler::validation::Valid;
 use bytes::Bytes;
 
 use crate::graphql::bindings::{Root, RowRoot, Scope};
@@ -10,13 +13,15 @@ use crate::graphql::calls::Calls;
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::document::{Document, condition_variables};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
 use crate::graphql::filter::RowFilter;
 use crate::graphql::guard::{Asked, Guarded};
 use crate::graphql::interest;
+use crate::graphql::persisted;
 use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
 use crate::graphql::request::Request;
-use crate::graphql::schema::{PlanKey, Schema};
+use crate::graphql::schema::{DocumentKey, PlanKey, Schema};
 use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
 use crate::hub::audience::Identity;
@@ -37,11 +42,25 @@ pub enum Prepared {
     Refused(Vec<GraphQLError>),
 }
 
+/// The operation of a valid document that a request means, and its variables.
+struct Checked<'d> {
+    kind: OperationKind,
+    executable: &'d Valid<ExecutableDocument>,
+    operation: &'d Node<Operation>,
+    variables: Values,
+}
+
 impl Schema {
     /// What the request's operation is, without executing anything. A document whose operation is
     /// known may still be refused by [`Schema::prepare`]; the work done here is not done again there.
-    pub fn operation_kind(&self, request: &Request) -> Result<OperationKind, Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
+    pub fn operation_kind(
+        &self,
+        request: &Request,
+        identity: &Identity,
+    ) -> Result<OperationKind, Vec<GraphQLError>> {
+        let viewer = self.viewer(identity);
+        let face = self.face(&viewer).map_err(|error| vec![error])?;
+        let document = self.document(request, face, &viewer)?;
         document.select(request.operation_name.as_deref()).map(|head| head.kind).map_err(|error| vec![error])
     }
 
@@ -50,7 +69,23 @@ impl Schema {
         self.prepare_authorized(request, identity).0
     }
 
-    /// The same, with the call that has to be answered with yes before the subscription begins.
+    /// Checks a request of somebody without a role, without compiling or executing it: syntax, limits, validation, the choice of
+    /// the operation, variables, and the arguments of a subscription.
+    pub fn check(&self, request: &Request) -> Result<(), Vec<GraphQLError>> {
+        let viewer = self.viewer(&Identity::default());
+        let face = self.face(&viewer).map_err(|error| vec![error])?;
+        let document = self.document(request, face, &viewer)?;
+        let checked = check_document(face, &document, request)?;
+        let root = checked.operation.root_fields(checked.executable).next();
+        if let (OperationKind::Subscription, Some(field)) = (checked.kind, root) {
+            coerce::arguments(&face.compiled, &document.places, field, &checked.variables)
+                .map_err(|error| vec![error])?;
+        }
+        Ok(())
+    }
+
+    /// The same as [`Schema::prepare`], with the call that has to be answered with yes before the
+    /// subscription begins.
     pub fn prepare_authorized(&self, request: &Request, identity: &Identity) -> (Prepared, Option<Call>) {
         self.try_prepare(request, identity).unwrap_or_else(|errors| (Prepared::Refused(errors), None))
     }
@@ -60,43 +95,28 @@ impl Schema {
         request: &Request,
         identity: &Identity,
     ) -> Result<(Prepared, Option<Call>), Vec<GraphQLError>> {
-        let document = self.document(&request.query)?;
-        let head = document.select(request.operation_name.as_deref());
-        if let Ok(head) = head
-            && head.kind == OperationKind::Mutation
-        {
-            let message = "Mutations are not offered: write to the database, and subscribers are told";
-            let error = GraphQLError::new("GRAPHQL_VALIDATION_FAILED", message);
-            return Err(vec![GraphQLError { locations: head.locations.clone(), ..error }]);
+        let viewer = self.viewer(identity);
+        let one = |error: GraphQLError| vec![error];
+        let face = self.face(&viewer).map_err(one)?;
+        let document = self.document(request, face, &viewer)?;
+        let checked = check_document(face, &document, request)?;
+        let Checked { kind, executable, operation, variables } = checked;
+        if kind == OperationKind::Query {
+            let result = query::execute(self, face, &document, executable, operation, variables);
+            return result.map(|result| (Prepared::Query(result), None)).map_err(one);
         }
-        // Validation concerns the whole document, so its errors come before the choice (section 5).
-        let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
-        let head = head.map_err(|error| vec![error])?;
-        let Some(operation) = document.operation(head) else {
-            return Err(vec![GraphQLError::new(
-                "OPERATION_RESOLUTION_FAILURE",
-                "The operation is not defined",
-            )]);
-        };
-        let variables = coerce::variables(&self.compiled, executable, operation, request.variables.as_ref())?;
-        if head.kind == OperationKind::Query {
-            let result = query::execute(self, document.id, executable, operation, variables);
-            return result.map(|result| (Prepared::Query(result), None)).map_err(|error| vec![error]);
-        }
-        let viewer = Viewer::of(identity, &self.bindings, &self.options);
-        let plan = self.plan(&document, operation, executable, &variables, &viewer).map_err(|e| vec![e])?;
-        let arguments =
-            coerce::arguments(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
+        let (schema, places) = (&face.compiled, &document.places);
+        let plan = self.plan(face, &document, operation, executable, &variables, &viewer).map_err(one)?;
+        let arguments = coerce::arguments(schema, places, &plan.field, &variables).map_err(one)?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
-            .map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
-        let throttle =
-            throttle::of(&self.compiled, executable, &plan.field, &variables).map_err(|e| vec![e])?;
-        let calls = Calls { schema: self, executable, variables: &variables, identity };
-        let deferral = calls.deferral(&plan).map_err(|error| vec![error])?;
-        let authorization = calls.authorization(&plan).map_err(|error| vec![error])?;
+            .map_err(|error| vec![interest::at_root(error, &plan, places)])?;
+        let throttle = throttle::of(schema, executable, places, &plan.field, &variables).map_err(one)?;
+        let calls = Calls { schema: self, face, places, variables: &variables, identity };
+        let deferral = calls.deferral(&plan).map_err(one)?;
+        let authorization = calls.authorization(&plan).map_err(one)?;
         let filter = route.residual.map(|filter| self.shared.filters.intern(Arc::new(filter)));
         let guard = self.guard(&plan, &route.constraints, filter.as_ref(), identity);
-        let guard = guard.map_err(|error| vec![interest::at_root(error, &plan, executable)])?;
+        let guard = guard.map_err(|error| vec![interest::at_root(error, &plan, places)])?;
         let interest = Interest {
             topics: route.topics,
             constraints: route.constraints,
@@ -118,40 +138,48 @@ impl Schema {
         identity: &Identity,
     ) -> Result<Option<Arc<Guarded>>, (&'static str, String)> {
         let Root::Rows(RowRoot { row_security: Some(security), .. }) = &*plan.root else { return Ok(None) };
-        let desk = self.shared.desk.as_ref().ok_or_else(|| {
-            ("FORBIDDEN", "The server cannot evaluate the policies of this table".to_owned())
-        })?;
-        let caller = self.options.callers.caller(Scope::User, identity);
-        let caller = caller.map_err(|_| {
-            (
-                "FORBIDDEN",
-                "Your role may not see this table: it stands for no role of the database".to_owned(),
-            )
+        let forbidden = |message: &str| ("FORBIDDEN", message.to_owned());
+        let desk = self.shared.desk.as_ref();
+        let desk = desk.ok_or_else(|| forbidden("The server cannot evaluate the policies of this table"))?;
+        let caller = self.options.callers.caller(Scope::User, identity).map_err(|_| {
+            forbidden("Your role may not see this table: it stands for no role of the database")
         })?;
         let asked = Asked { security, result: &plan.result, constraints, filter };
         Ok(Some(self.shared.guards.intern(Arc::new(asked.guard(caller, desk)?))))
     }
 
+    fn viewer(&self, identity: &Identity) -> Viewer {
+        Viewer::of(identity, &self.bindings, &self.options)
+    }
+
     /// The document, parsed by whoever sent it first.
-    fn document(&self, text: &str) -> Result<Arc<Document>, Vec<GraphQLError>> {
-        // Too long a text is not even hashed.
-        if text.len() <= self.options.limits.document_bytes
-            && let Some(document) = self.documents.get(text)
-        {
+    fn document(
+        &self,
+        request: &Request,
+        face: &Face,
+        viewer: &Viewer,
+    ) -> Result<Arc<Document>, Vec<GraphQLError>> {
+        let named = persisted::document_of(request, self.options.allow_list.as_deref(), &self.options.limits);
+        let (hash, text) = named.map_err(|error| vec![error])?;
+        let role = viewer.role.clone().filter(|_| self.options.introspection_by_role);
+        let key = DocumentKey { hash, role };
+        if let Some(document) = self.documents.get(&key) {
             return Ok(document);
         }
         // A tree takes some 40 times its text, by measurement.
         let bytes = 1_024 + 40 * text.len();
-        let document = Document::parse(text, &self.compiled, &self.options.limits)?;
-        Ok(self.documents.insert(text.into(), Arc::new(document), bytes))
+        let (schema, implementers) = (&face.compiled, &face.implementers);
+        let document = Document::parse(text, schema, implementers, &self.options.limits)?;
+        Ok(self.documents.insert(key, Arc::new(document), bytes))
     }
 
     /// The plan, compiled by whoever asked first.
     fn plan(
         &self,
+        face: &Face,
         document: &Document,
-        operation: &apollo_compiler::executable::Operation,
-        executable: &apollo_compiler::ExecutableDocument,
+        operation: &Operation,
+        executable: &ExecutableDocument,
         variables: &Values,
         viewer: &Viewer,
     ) -> Result<Arc<Plan>, GraphQLError> {
@@ -169,9 +197,10 @@ impl Schema {
         }
         let calls = RefCell::default();
         let compiler = Compiler {
-            schema: &self.compiled,
+            schema: &face.compiled,
             bindings: &self.bindings,
             document: executable,
+            places: &document.places,
             variables,
             viewer,
             bytes_max: self.options.limits.result_bytes,
@@ -182,4 +211,20 @@ impl Schema {
         let bytes = plan.bytes();
         Ok(self.plans.insert(key, Arc::new(plan), bytes))
     }
+}
+
+fn check_document<'d>(
+    face: &Face,
+    document: &'d Document,
+    request: &Request,
+) -> Result<Checked<'d>, Vec<GraphQLError>> {
+    // Validation concerns the whole document, so its errors come before the choice (section 5).
+    let executable = document.executable().map_err(<[GraphQLError]>::to_vec)?;
+    let head = document.select(request.operation_name.as_deref()).map_err(|error| vec![error])?;
+    let Some(operation) = document.operation(head) else {
+        return Err(vec![GraphQLError::new("OPERATION_RESOLUTION_FAILURE", "The operation is not defined")]);
+    };
+    let variables =
+        coerce::variables(&face.compiled, &document.places, operation, request.variables.as_ref())?;
+    Ok(Checked { kind: head.kind, executable, operation, variables })
 }

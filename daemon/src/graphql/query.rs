@@ -4,6 +4,7 @@ use apollo_compiler::Node;
 use apollo_compiler::collections::HashSet;
 use apollo_compiler::executable::{ExecutableDocument, Field, Operation};
 use apollo_compiler::introspection::check_max_depth;
+use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::request::RequestError;
 use apollo_compiler::resolvers::{Execution, FieldError, ObjectValue, ResolveInfo, ResolvedValue};
 use apollo_compiler::response::JsonMap;
@@ -11,41 +12,45 @@ use apollo_compiler::validation::Valid;
 use bytes::Bytes;
 
 use crate::graphql::coerce::Values;
-use crate::graphql::document::locations;
+use crate::graphql::document::Document;
 use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::Face;
+use crate::graphql::places::Places;
 use crate::graphql::schema::Schema;
 
-/// Executes a validated query; the result is complete.
+/// Executes a query that was validated for this face; the result is complete.
 pub(super) fn execute(
     schema: &Schema,
-    document_id: u64,
-    document: &Valid<ExecutableDocument>,
+    face: &Face,
+    document: &Document,
+    executable: &Valid<ExecutableDocument>,
     operation: &Operation,
     variables: Values,
 ) -> Result<Bytes, GraphQLError> {
     let internal =
         |error| GraphQLError::new("INTERNAL_SERVER_ERROR", format!("The result has no JSON: {error}"));
-    let key = (document_id, operation.name.clone(), serde_json::to_string(&variables).map_err(internal)?);
+    let key = (document.id, operation.name.clone(), serde_json::to_string(&variables).map_err(internal)?);
     if let Some(result) = schema.results.get(&key) {
         return Ok(result);
     }
-    let refused = |code: &'static str| {
-        move |error: RequestError| GraphQLError {
-            locations: locations(error.location(), &document.sources),
-            ..GraphQLError::new(code, error.message().to_string())
-        }
+    let refused = |code, place: Option<SourceSpan>, error: RequestError| GraphQLError {
+        locations: document.places.at(place.or(error.location())),
+        ..GraphQLError::new(code, error.message().to_string())
     };
-    check_introspection(schema, document, operation)?;
-    check_max_depth(document, operation).map_err(refused("INTROSPECTION_TOO_DEEP"))?;
+    check_introspection(schema, &document.places, executable, operation)?;
+    let asking = operation.root_fields(executable).find(|field| is_introspection(&field.name));
+    let asking = asking.and_then(|field| field.location());
+    check_max_depth(executable, operation)
+        .map_err(|error| refused("INTROSPECTION_TOO_DEEP", asking, error))?;
     let variables: JsonMap = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let response = Execution::new(&schema.compiled, document)
+    let response = Execution::new(&face.compiled, executable)
         .operation(operation)
-        .implementers_map(&schema.implementers)
+        .implementers_map(&face.implementers)
         // Coerced by this module's own rules, which are at least as strict.
         .coerced_variable_values(&Valid::assume_valid(variables))
         .enable_schema_introspection(true)
         .execute_sync(&Query(schema))
-        .map_err(refused("BAD_USER_INPUT"))?;
+        .map_err(|error| refused("BAD_USER_INPUT", None, error))?;
     let result = Bytes::from(serde_json::to_vec(&response).map_err(internal)?);
     let bytes = key.2.len() + result.len();
     Ok(schema.results.insert(key, result, bytes))
@@ -54,11 +59,12 @@ pub(super) fn execute(
 /// Whether introspection is on, and in what measure.
 fn check_introspection(
     schema: &Schema,
+    places: &Places,
     document: &ExecutableDocument,
     operation: &Operation,
 ) -> Result<(), GraphQLError> {
     let refused = |field: &Node<Field>, code, message: String| {
-        let locations = locations(field.location(), &document.sources);
+        let locations = places.at(field.location());
         Err(GraphQLError { locations, ..GraphQLError::new(code, message) })
     };
     let aliases_max = schema.options.limits.introspection_aliases;

@@ -6,7 +6,8 @@ use serde::Deserialize;
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
-    /// The document.
+    /// The document; empty if the extension `persistedQuery` names it.
+    #[serde(default)]
     pub query: String,
     /// Which operation of the document to run.
     #[serde(default)]

@@ -3,9 +3,6 @@
 use std::sync::Arc;
 
 use apollo_compiler::Name;
-use apollo_compiler::collections::HashMap;
-use apollo_compiler::schema::Implementers;
-use apollo_compiler::validation::Valid;
 use bytes::Bytes;
 
 use crate::graphql::bindings::{Bindings, MetadataChannels};
@@ -13,10 +10,13 @@ use crate::graphql::cache::Cache;
 use crate::graphql::callers::CallerRoles;
 use crate::graphql::definitions::{Compiled, Setting, compile_sound};
 use crate::graphql::document::Document;
+use crate::graphql::error::GraphQLError;
+use crate::graphql::faces::{Face, Faces};
 use crate::graphql::filter::RowFilter;
 use crate::graphql::guard::{Desk, Guarded};
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
+use crate::graphql::persisted::{AllowList, DocumentHash};
 use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::resolve::{Answers, Resolution};
@@ -33,6 +33,8 @@ pub struct SchemaOptions {
     pub limits: Limits,
     /// Whether `__schema` and `__type` are answered.
     pub introspection: bool,
+    /// Whether a role is shown only what it may see: other fields do not exist for it.
+    pub introspection_by_role: bool,
     /// Channels whose metadata subscribers may see; `*` stands for all of them.
     pub metadata_channels: Vec<String>,
     /// Roles that may read channels that tables feed, or whose custom types hide fields, through
@@ -44,6 +46,8 @@ pub struct SchemaOptions {
     pub policies: Option<Arc<dyn Policies>>,
     /// What counts that.
     pub policy_metrics: RowSecurityMetrics,
+    /// The documents that may run; nothing: every document may.
+    pub allow_list: Option<Arc<AllowList>>,
     /// What calls functions; without it the fields that need one are refused.
     pub functions: Option<Arc<dyn Functions>>,
     /// On whose behalf.
@@ -55,11 +59,13 @@ impl Default for SchemaOptions {
         Self {
             limits: Limits::default(),
             introspection: true,
+            introspection_by_role: false,
             metadata_channels: Vec::new(),
             events_roles: Vec::new(),
             row_security: false,
             policies: None,
             policy_metrics: RowSecurityMetrics::default(),
+            allow_list: None,
             functions: None,
             callers: CallerRoles::default(),
         }
@@ -78,10 +84,10 @@ pub enum SchemaError {
 #[derive(Debug)]
 pub struct Schema {
     pub(super) options: SchemaOptions,
-    pub(super) compiled: Valid<apollo_compiler::Schema>,
-    pub(super) implementers: HashMap<Name, Implementers>,
+    full: Face,
+    by_role: Faces,
     pub(super) bindings: Bindings,
-    pub(super) documents: Cache<Arc<str>, Arc<Document>>,
+    pub(super) documents: Cache<DocumentKey, Arc<Document>>,
     pub(super) plans: Cache<PlanKey, Arc<Plan>>,
     /// Results of queries by document, operation and variables: they change with the schema only, and
     /// introspection of a large one takes a while.
@@ -103,6 +109,14 @@ pub(super) struct Shared {
     pub(super) answers: Arc<Answers>,
 }
 
+/// What a validated document depends on.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct DocumentKey {
+    pub(super) hash: DocumentHash,
+    /// The role whose face it was validated for, where faces differ.
+    pub(super) role: Option<Box<str>>,
+}
+
 /// What a plan depends on; the schema's version is the cache's own.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub(super) struct PlanKey {
@@ -122,6 +136,12 @@ impl Schema {
         Self::build_version(catalog, options, 1, Arc::new(Shared { desk, ..Shared::default() }))
     }
 
+    /// Any other schema, to check documents against: its subscription fields listen to nothing.
+    pub fn parse(sdl: &str, options: SchemaOptions) -> Result<Self, SchemaError> {
+        let compiled = Compiled::parse(sdl)?;
+        Ok(Self::of(options, 1, Arc::default(), compiled))
+    }
+
     /// The schema after the attached tables have changed: the next version, with the same options.
     /// Results that stay the same keep their projection, so that subscriptions from before and after
     /// the change still share it.
@@ -139,19 +159,28 @@ impl Schema {
             metadata: Arc::new(MetadataChannels::new(&options.metadata_channels)),
             row_security: options.row_security,
         };
-        let Compiled { schema: compiled, bindings, problems } = compile_sound(catalog, &setting)?;
-        Ok(Self {
+        let compiled = compile_sound(catalog, &setting)?;
+        Ok(Self::of(options, version, shared, compiled))
+    }
+
+    fn of(
+        options: SchemaOptions,
+        version: u64,
+        shared: Arc<Shared>,
+        Compiled { schema: compiled, bindings, problems }: Compiled,
+    ) -> Self {
+        Self {
             documents: Cache::new(options.limits.cache_bytes),
             plans: Cache::new(options.limits.cache_bytes),
             results: Cache::new(options.limits.cache_bytes),
-            implementers: compiled.implementers_map(),
+            by_role: Faces::new(&bindings),
             bindings,
             problems,
             options,
-            compiled,
+            full: Face::new(compiled),
             shared,
             version,
-        })
+        }
     }
 
     /// Number of the schema, from 1; grows with each [`Schema::rebuild`].
@@ -161,7 +190,28 @@ impl Schema {
 
     /// The schema in SDL.
     pub fn sdl(&self) -> String {
-        self.compiled.to_string()
+        self.full.compiled.to_string()
+    }
+
+    /// The schema in SDL as a role may see it.
+    ///
+    /// # Errors
+    ///
+    /// If nothing valid is left for it.
+    pub fn sdl_of(&self, role: &str) -> Result<String, SchemaError> {
+        let role = Some(role.into()).filter(|_| self.bindings.names_role(role));
+        Ok(self.by_role.of(&role, &self.full, &self.bindings)?.compiled.to_string())
+    }
+
+    /// What a viewer's documents are validated for and executed on.
+    pub(super) fn face(&self, viewer: &Viewer) -> Result<&Face, GraphQLError> {
+        if !self.options.introspection_by_role {
+            return Ok(&self.full);
+        }
+        self.by_role.of(&viewer.role, &self.full, &self.bindings).map_err(|_| {
+            let message = "There is no schema for your role; this is a defect of the server's definitions";
+            GraphQLError::new("INTERNAL_SERVER_ERROR", message)
+        })
     }
 
     /// Tables and definitions that are left out, and why: for the log and for `tidings check`.

@@ -7,8 +7,8 @@ use apollo_compiler::executable::{ExecutableDocument, Field};
 use apollo_compiler::{Node, Schema};
 
 use crate::graphql::coerce::{self, Values};
-use crate::graphql::document::locations;
 use crate::graphql::error::GraphQLError;
+use crate::graphql::places::Places;
 use crate::hub::project::Throttle;
 
 /// Longest interval.
@@ -20,11 +20,12 @@ const KEY_NAMES_MAX: usize = 64;
 pub(super) fn of(
     schema: &Schema,
     document: &ExecutableDocument,
-    field: &Field,
+    places: &Places,
+    field: &Node<Field>,
     variables: &Values,
 ) -> Result<Option<Throttle>, GraphQLError> {
     let refused = |directive: &Node<Directive>, message: String| GraphQLError {
-        locations: locations(directive.location(), &document.sources),
+        locations: places.at(directive.location()),
         path: vec![field.response_key().as_str().into()],
         ..GraphQLError::new("BAD_USER_INPUT", message)
     };
@@ -36,7 +37,7 @@ pub(super) fn of(
     }
     let Some(directive) = field.directives.get("throttle") else { return Ok(None) };
     let Some(definition) = schema.directive_definitions.get("throttle") else { return Ok(None) };
-    let values = coerce::directive(schema, document, definition, directive, variables)?;
+    let values = coerce::directive(schema, places, (field, directive), definition, variables)?;
     let interval = values.get("ms").and_then(serde_json::Value::as_i64).unwrap_or_default();
     if !(1..=INTERVAL_MS_MAX).contains(&interval) {
         return Err(refused(directive, format!("@throttle(ms:) is 1 to {INTERVAL_MS_MAX} milliseconds")));

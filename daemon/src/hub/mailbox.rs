@@ -28,6 +28,15 @@ pub enum Delivery {
         /// Where the subscription stands once this result has been seen.
         cursor: CursorText,
     },
+    /// A subscription is live, told before its first result to a client that asked.
+    Acknowledgement {
+        /// The subscription that it belongs to.
+        subscription: SubscriptionId,
+        /// What the client is told: a complete result without data.
+        result: Bytes,
+        /// Where the subscription starts.
+        cursor: CursorText,
+    },
     /// The hub ended a subscription; nothing follows for it.
     End {
         /// The subscription that ended.
@@ -37,6 +46,17 @@ pub enum Delivery {
         /// Where the subscription stood: everything before it has been delivered.
         cursor: CursorText,
     },
+}
+
+impl Delivery {
+    /// The subscription that it belongs to.
+    pub fn subscription(&self) -> SubscriptionId {
+        match self {
+            Self::Next { subscription, .. }
+            | Self::Acknowledgement { subscription, .. }
+            | Self::End { subscription, .. } => *subscription,
+        }
+    }
 }
 
 /// Why the hub ended a subscription.
@@ -98,8 +118,8 @@ enum Entry {
 impl Entry {
     fn subscription(&self) -> SubscriptionId {
         match self {
-            Self::Now(Delivery::Next { subscription, .. } | Delivery::End { subscription, .. })
-            | Self::Later { subscription, .. } => *subscription,
+            Self::Now(delivery) => delivery.subscription(),
+            Self::Later { subscription, .. } => *subscription,
         }
     }
 }

@@ -121,7 +121,9 @@ impl Client {
         let mut deliveries = Vec::new();
         self.mailbox.drain(&mut deliveries).await;
         let text = |delivery| match delivery {
-            Delivery::Next { result, .. } => String::from_utf8(result.to_vec()).unwrap(),
+            Delivery::Next { result, .. } | Delivery::Acknowledgement { result, .. } => {
+                String::from_utf8(result.to_vec()).unwrap()
+            }
             Delivery::End { reason, .. } => format!("End({reason:?})"),
         };
         deliveries.into_iter().map(text).collect()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::live::{Live, Parts};
 use super::permit::{Permit, outdated};
 use super::throttle::Throttles;
-use super::{Service, not_ready};
+use super::{Service, acknowledgement, not_ready};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
 use crate::hub::audience::Identity;
@@ -20,13 +20,23 @@ pub struct Connection {
     mailbox: Arc<Mailbox>,
     next: u64,
     live: HashMap<SubscriptionId, Arc<Live>>,
+    /// Those that the client has not been handed yet; at most one for each live subscription.
+    acknowledgements: Vec<Delivery>,
     throttles: Throttles,
 }
 
 impl Connection {
     pub(super) fn new(service: Service, identity: Arc<Identity>) -> Self {
         let mailbox = Arc::new(Mailbox::new(service.0.shared.options.mailbox));
-        Self { service, identity, mailbox, next: 0, live: HashMap::new(), throttles: Throttles::default() }
+        Self {
+            service,
+            identity,
+            mailbox,
+            next: 0,
+            live: HashMap::new(),
+            acknowledgements: Vec::new(),
+            throttles: Throttles::default(),
+        }
     }
 
     /// Starts a subscription; it is live when this returns.
@@ -36,6 +46,10 @@ impl Connection {
     /// If the request is refused, or is not a subscription: see [`Service::query`] for those. A permit for
     /// another identity, or from before a change of the schema that asks for another, is none.
     pub fn subscribe(&mut self, permit: Permit) -> Result<SubscriptionId, Vec<GraphQLError>> {
+        self.start(permit).inspect_err(|errors| self.service.count_refusal(errors))
+    }
+
+    fn start(&mut self, permit: Permit) -> Result<SubscriptionId, Vec<GraphQLError>> {
         let shared = &self.service.0.shared;
         let schema = shared.schema.read();
         let Some(schema) = schema.as_ref() else { return Err(vec![not_ready()]) };
@@ -51,6 +65,7 @@ impl Connection {
                 return Err(vec![GraphQLError::new("BAD_USER_INPUT", message)]);
             }
         };
+        let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;
         let parts = Parts {
@@ -60,10 +75,15 @@ impl Connection {
             mailbox: self.mailbox.clone(),
             subscription,
         };
+        // Taken before the subscription starts, so that nothing after it can be missing.
+        let cursor = self.service.0.hub.position().cursor;
         if let Some(throttle) = &interest.throttle {
-            self.throttles.add(subscription, throttle, self.service.0.hub.position().cursor);
+            self.throttles.add(subscription, throttle, cursor.clone());
         }
         self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
+        if acknowledges {
+            self.acknowledgements.push(acknowledgement::of(subscription, cursor));
+        }
         shared.options.metrics.subscriptions.inc();
         tracing::debug!(subscription = subscription.0, "subscription is live");
         Ok(subscription)
@@ -74,13 +94,18 @@ impl Connection {
         self.throttles.remove(subscription);
         if let Some(live) = self.live.remove(&subscription) {
             self.service.0.shared.live.end(&self.service.0.hub, &live);
+            self.acknowledgements.retain(|delivery| delivery.subscription() != subscription);
             self.service.0.shared.options.metrics.subscriptions.dec();
         }
     }
 
-    /// Waits until the mailbox holds something, then moves all of it to the end of `into`.
-    /// Cancel-safe. Waits for ever on a connection without subscriptions.
+    /// Waits until the mailbox holds something, then moves all of it to the end of `into`, after the
+    /// acknowledgements. Cancel-safe. Waits for ever on a connection without subscriptions.
     pub async fn drain(&mut self, into: &mut Vec<Delivery>) {
+        if !self.acknowledgements.is_empty() {
+            into.append(&mut self.acknowledgements);
+            return;
+        }
         let before = into.len();
         while into.len() == before {
             tokio::select! {
@@ -95,10 +120,8 @@ impl Connection {
     fn forget_ended(&mut self, deliveries: &mut Vec<Delivery>, from: usize) {
         let mut kept = from;
         for index in from..deliveries.len() {
-            let (subscription, ended) = match &deliveries[index] {
-                Delivery::Next { subscription, .. } => (*subscription, false),
-                Delivery::End { subscription, .. } => (*subscription, true),
-            };
+            let subscription = deliveries[index].subscription();
+            let ended = matches!(deliveries[index], Delivery::End { .. });
             if self.live.contains_key(&subscription) {
                 deliveries.swap(kept, index);
                 kept += 1;
@@ -111,11 +134,14 @@ impl Connection {
     }
 
     /// Where the connection stands if nothing is under way for it: it has seen all that there was
-    /// for it up to this cursor. `None` while its mailbox holds something, or a throttle does.
+    /// for it up to this cursor. `None` while its mailbox holds something, a throttle does, or an
+    /// acknowledgement waits.
     pub fn quiet_cursor(&self) -> Option<CursorText> {
         // Read before the mailbox: what comes in between is later than this position.
         let position = self.service.0.hub.position();
-        let quiet = self.throttles.are_quiet() && self.mailbox.is_quiet_since(position.event);
+        let quiet = self.acknowledgements.is_empty()
+            && self.throttles.are_quiet()
+            && self.mailbox.is_quiet_since(position.event);
         quiet.then_some(position.cursor)
     }
 

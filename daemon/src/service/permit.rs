@@ -30,6 +30,10 @@ impl Service {
         request: &Request,
         identity: &Arc<Identity>,
     ) -> Result<Permit, Vec<GraphQLError>> {
+        self.ask(request, identity).await.inspect_err(|errors| self.count_refusal(errors))
+    }
+
+    async fn ask(&self, request: &Request, identity: &Arc<Identity>) -> Result<Permit, Vec<GraphQLError>> {
         let Some(schema) = self.schema() else { return Err(vec![not_ready()]) };
         let permit = |authorization| Permit { request: request.clone(), authorization };
         let call = match schema.prepare_authorized(request, identity) {

@@ -32,6 +32,7 @@ impl Subscription {
                 Some(Delivery::Next { result, cursor, .. }) => {
                     return Some(complete_result(&result, &cursor));
                 }
+                Some(Delivery::Acknowledgement { result, .. }) => return Some(result),
                 Some(Delivery::End { reason, .. }) => self.ended = Some(reason),
                 None => {
                     let mut deliveries = Vec::new();

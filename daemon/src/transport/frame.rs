@@ -31,13 +31,18 @@ fn close_result(into: &mut Vec<u8>, cursor: &str) {
     }
 }
 
-/// Appends an event `next` with an open result (S4), and its cursor as `id:` (S20).
-pub fn sse_next(into: &mut Vec<u8>, result: &[u8], cursor: &str) {
+/// Appends the line `id:`, if there is a cursor.
+fn sse_id(into: &mut Vec<u8>, cursor: &str) {
     if !cursor.is_empty() {
         into.extend_from_slice(b"id: ");
         into.extend_from_slice(cursor.as_bytes());
         into.push(b'\n');
     }
+}
+
+/// Appends an event `next` with an open result (S4), and its cursor as `id:` (S20).
+pub fn sse_next(into: &mut Vec<u8>, result: &[u8], cursor: &str) {
+    sse_id(into, cursor);
     into.extend_from_slice(SSE_NEXT);
     into.extend_from_slice(result);
     close_result(into, cursor);
@@ -50,6 +55,12 @@ pub fn sse_whole(into: &mut Vec<u8>, result: &[u8]) {
     // A line break in a JSON text is white space; in an event it would end the data (S4).
     into.extend(result.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
     into.extend_from_slice(b"\n\n");
+}
+
+/// Appends an event `next` with a whole result that names its own cursor, and this as `id:` (S20).
+pub fn sse_whole_at(into: &mut Vec<u8>, result: &[u8], cursor: &str) {
+    sse_id(into, cursor);
+    sse_whole(into, result);
 }
 
 /// Appends an event `next` with nothing but errors (S3).

@@ -82,7 +82,7 @@ async fn respond(endpoint: &Endpoint, request: Request<Body>) -> Result<Response
     let identity = endpoint.identify(&head.headers)?;
     endpoint.ready().await?;
     if head.method == Method::GET
-        && endpoint.service().operation_kind(&request) == Some(OperationKind::Mutation)
+        && endpoint.service().operation_kind(&request, &identity) == Some(OperationKind::Mutation)
     {
         return Err(ClientError::MethodNotAllowed("POST")); // S17
     }

@@ -72,12 +72,19 @@ fn from_json(body: &[u8]) -> Result<Request, ClientError> {
 ///
 /// # Errors
 /// If it is not a GraphQL request.
-pub fn from_value(value: Value) -> Result<Request, ClientError> {
-    let Value::Object(members) = &value else {
+pub fn from_value(mut value: Value) -> Result<Request, ClientError> {
+    let Value::Object(members) = &mut value else {
         return Err(malformed(
             "The request must be a JSON object with a member `query`; batches are not supported.",
         ));
     };
+    let by_hash = members
+        .get("extensions")
+        .and_then(|extensions| extensions.get("persistedQuery"))
+        .is_some_and(|named| !named.is_null());
+    if by_hash && members.get("query").is_none_or(Value::is_null) {
+        members.insert("query".to_owned(), "".into());
+    }
     // Named one by one, because the deserializer's own message does not say which parameter it was.
     for (name, of_its_type) in [
         ("query", Value::is_string as fn(&Value) -> bool),
@@ -155,6 +162,16 @@ mod tests {
         assert!(post(r#"{"query":1}"#).contains("`query` is of the wrong type"));
         assert!(post(r#"{"query":"a","operationName":7}"#).contains("`operationName`"));
         assert!(from_json(br#"{"query":"a","variables":null,"id":1}"#).is_ok());
+        assert!(from_json(br#"{"extensions":{"persistedQuery":null}}"#).is_err());
+    }
+
+    #[test]
+    fn a_request_that_names_its_document_by_hash_needs_no_text() {
+        for query in ["", r#""query":null,"#, r#""query":"","#] {
+            let body = format!(r#"{{{query}"extensions":{{"persistedQuery":{{}}}}}}"#);
+            assert_eq!(from_json(body.as_bytes()).unwrap().query, "");
+        }
+        assert_eq!(get("/?extensions=%7B%22persistedQuery%22%3A%7B%7D%7D").unwrap().query, "");
     }
 
     #[test]

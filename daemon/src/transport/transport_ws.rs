@@ -201,6 +201,12 @@ impl Machine {
         Some(frame::ws_next(&running.next_prefix, result, cursor))
     }
 
+    /// The same for a complete result.
+    pub fn next_whole(&self, subscription: SubscriptionId, result: &[u8]) -> Option<Vec<u8>> {
+        let running = self.running.get(&subscription)?;
+        Some(frame::ws_whole(&running.next_prefix, result))
+    }
+
     /// The hub has ended a subscription: an `error`, and no complete after it (W7).
     pub fn end(&mut self, subscription: SubscriptionId, error: &GraphQLError) -> Option<String> {
         let running = self.running.remove(&subscription)?;

@@ -360,6 +360,9 @@ impl Session {
                 Delivery::Next { subscription, result, cursor } => {
                     frames.extend(self.machine.next(subscription, &result, &cursor));
                 }
+                Delivery::Acknowledgement { subscription, result, .. } => {
+                    frames.extend(self.machine.next_whole(subscription, &result));
+                }
                 Delivery::End { subscription, reason, cursor } => {
                     let error = ClientError::from(reason);
                     self.endpoint.count_refusal(&error);

@@ -1,8 +1,12 @@
 //! Part D: GraphQL over HTTP; CORS; and the operators' pages.
 
+use serde_json::json;
+
 use super::raw::{Raw, Response};
 use super::{QUIET, alice, body, builder, code, daemon};
 use crate::support::daemon::Daemon;
+use crate::support::sse::Sse;
+use crate::support::websocket::Socket;
 
 async fn post(daemon: &Daemon, accept: &str, body: &str) -> Response {
     let (accept, authorization) = (format!("accept: {accept}"), format!("authorization: Bearer {}", alice()));
@@ -34,7 +38,7 @@ async fn d_a_subscription_without_a_stream_is_406() {
 #[tokio::test]
 async fn a_body_has_a_size_and_a_time() {
     let daemon = builder().env("TIDINGS_LIMITS_REQUEST_S", "1").start().await;
-    let large = post(&daemon, "*/*", &body(&" ".repeat(300_000))).await;
+    let large = post(&daemon, "*/*", &body(&" ".repeat(3_000_000))).await;
     assert_eq!((large.status, code(&large.json())), (413, "REQUEST_TOO_LARGE"));
     let authorization = format!("authorization: Bearer {}", alice());
     let headers = ["content-type: application/json", "content-length: 10", &authorization];
@@ -79,6 +83,19 @@ async fn health_readiness_and_metrics_are_told() {
     assert_eq!(get("/readyz", "x: x").await.status, 200);
     assert!(get("/metrics", "x: x").await.body.ends_with("# EOF\n"));
     assert_eq!(get("/metrics", "x-forwarded-for: 192.0.2.1").await.status, 403);
+}
+
+#[tokio::test]
+async fn refused_documents_are_counted_by_code_over_any_transport() {
+    let daemon = daemon().await;
+    let deep = format!("{}a{}", "{a".repeat(33), "}".repeat(33));
+    assert_eq!(code(&post(&daemon, "*/*", &body(&deep)).await.json()), "TOO_DEEP");
+    assert_eq!(code(&Sse::open(&daemon, &alice(), &deep).await.next().await), "TOO_DEEP");
+    let mut socket = Socket::open(&daemon, &alice()).await;
+    socket.send(json!({"type": "subscribe", "id": "a", "payload": {"query": deep}})).await;
+    assert_eq!(socket.receive().await["type"], "error");
+    let metrics = Raw::request(&daemon, "GET /metrics", &[], "").await.response().await.body;
+    assert!(metrics.contains("tidings_document_refusals_total{code=\"TOO_DEEP\"} 3\n"), "{metrics}");
 }
 
 #[tokio::test]

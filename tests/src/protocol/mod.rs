@@ -8,6 +8,8 @@ mod http;
 
 mod leaving;
 
+mod persisted;
+
 mod raw;
 
 mod sse;

@@ -1,9 +1,17 @@
 //! What the GraphQL schema promises, against the database that it was derived from.
 
+mod definitions;
+
 mod filters;
 
+mod reload;
+
 mod resolvers;
+
+mod roles;
 
 mod row_security;
 
 mod throttle;
+
+mod tools;

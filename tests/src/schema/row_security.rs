@@ -2,6 +2,8 @@
 
 mod identities;
 
+mod types;
+
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -273,4 +275,33 @@ async fn a_change_of_the_policies_counts_from_then_on() {
         let told = changes_until(&mut ann, end).await;
         assert_eq!(told.len() == 2, seen, "{change}: {told:?}");
     }
+}
+
+#[tokio::test]
+async fn whoever_has_the_same_role_and_claims_shares_the_checks() {
+    let it = Setting::new("").await;
+    let token = |user: &str| token_of(json!({"sub": user, "role": it.reader}), Duration::from_secs(600));
+    let (ann, bob) = (token("ann"), token("bob"));
+    let mut sockets = Vec::new();
+    for (token, selection) in [
+        (&ann, "operation"),
+        (&ann, "operation record { id }"),
+        (&ann, "operation eventId"),
+        (&ann, "operation"),
+        (&bob, "operation"),
+    ] {
+        let mut socket = Socket::open(&it.daemon, token).await;
+        socket.subscribe("1", &format!("subscription {{ docChanged {{ {selection} }} }}")).await;
+        sockets.push(socket);
+    }
+    it.write("insert into docs (id, owner) values (1, 'ann'), (2, 'ann'), (3, 'bob')").await;
+    it.write("truncate docs").await;
+    for socket in &mut sockets {
+        while socket.next().await["data"]["docChanged"]["operation"] != "TRUNCATE" {}
+    }
+    let records = async |verdict: &str| {
+        it.daemon.metric(&format!("tidings_row_security_records_total{{verdict=\"{verdict}\"}}")).await
+    };
+    // Three records for each of two identities, however many subscriptions they have.
+    assert_eq!((records("admitted").await.as_str(), records("denied").await.as_str()), ("3", "3"));
 }

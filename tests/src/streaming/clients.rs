@@ -1,5 +1,7 @@
 //! The reference clients from npm.
 
+use serde_json::Value;
+
 use super::database_with_orders;
 use crate::support::daemon::{Daemon, token};
 use crate::support::script::Script;
@@ -34,6 +36,43 @@ async fn graphql_sse_in_distinct_mode_receives_typed_events() {
 #[tokio::test]
 async fn graphql_ws_receives_typed_events() {
     receives_typed_events("graphql-ws.mjs", "ws").await;
+}
+
+/// The client hands the acknowledgement on as a result without data; what is committed then arrives.
+async fn receives_what_follows_an_acknowledgement(script: &str, scheme: &str) {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let url = format!("{scheme}://{}/graphql", daemon.address);
+    let query = "subscription { orderInserted { id } }";
+    let more = ["--extensions", r#"{"acknowledge":true}"#, "--count", "2"];
+    let mut client = Script::start_with(script, &url, query, &token("ann", "acme"), &more);
+    let mut acknowledgement = client.line().await;
+    if acknowledgement.get("data").is_none() {
+        // The script's own sign, which comes at about the same time.
+        acknowledgement = client.line().await;
+    }
+    assert_eq!(acknowledgement["data"], Value::Null);
+    assert_eq!(acknowledgement["extensions"]["subscribed"], true);
+    assert!(acknowledgement["extensions"]["cursor"].is_string(), "{acknowledgement}");
+    assert!(acknowledgement.get("errors").is_none());
+    let sql = database.connect().await;
+    sql.run("insert into orders values (1, 'acme', 'new', 1)").await;
+    let mut line = client.line().await;
+    if line.get("data").is_none() {
+        line = client.line().await;
+    }
+    assert_eq!(line["data"]["orderInserted"]["id"], 1);
+    client.succeeds().await;
+}
+
+#[tokio::test]
+async fn graphql_sse_hands_the_acknowledgement_on() {
+    receives_what_follows_an_acknowledgement("graphql-sse.mjs", "http").await;
+}
+
+#[tokio::test]
+async fn graphql_ws_hands_the_acknowledgement_on() {
+    receives_what_follows_an_acknowledgement("graphql-ws.mjs", "ws").await;
 }
 
 #[tokio::test]

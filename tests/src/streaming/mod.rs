@@ -1,5 +1,7 @@
 //! From a committed transaction to a client: the whole path with real processes.
 
+mod acknowledgement;
+
 mod backlog;
 
 mod clients;

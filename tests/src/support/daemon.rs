@@ -101,18 +101,35 @@ impl Daemon {
 
     /// Waits for a log line with this text, past lines included.
     pub async fn wait_for_log(&self, text: &str) -> String {
-        within(&format!("a log line with {text:?}"), async {
+        self.wait_for_logs(text, 1).await
+    }
+
+    /// Waits until that many log lines have this text; returns the last of them.
+    pub async fn wait_for_logs(&self, text: &str, count: usize) -> String {
+        within(&format!("{count} log lines with {text:?}"), async {
             loop {
                 let grown = self.log.grown.notified();
                 tokio::pin!(grown);
                 grown.as_mut().enable();
-                if let Some(line) = self.log.lines.lock().iter().find(|line| line.contains(text)) {
+                if let Some(line) =
+                    self.log.lines.lock().iter().filter(|line| line.contains(text)).nth(count - 1)
+                {
                     return line.clone();
                 }
                 grown.await;
             }
         })
         .await
+    }
+
+    /// The value of the first metric whose line begins with this text.
+    pub async fn metric(&self, name: &str) -> String {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("http://{}/metrics", self.address)).send();
+        let text = within("the metrics", request).await.unwrap().text().await.unwrap();
+        let line =
+            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+        line.rsplit(' ').next().unwrap().to_owned()
     }
 
     /// Everything logged so far.

@@ -18,13 +18,19 @@ pub struct Script {
 impl Script {
     /// Starts a script for a subscription that ends after so many results.
     pub fn start(name: &str, url: &str, query: &str, token: &str, count: &str) -> Self {
+        Self::start_with(name, url, query, token, &["--count", count])
+    }
+
+    /// Starts a script with further arguments.
+    pub fn start_with(name: &str, url: &str, query: &str, token: &str, more: &[&str]) -> Self {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
         assert!(
             directory.join("node_modules").exists(),
             "the npm clients are not installed; run `make test`"
         );
         let mut child = Command::new("node")
-            .args([name, url, query, "--token", token, "--count", count])
+            .args([name, url, query, "--token", token])
+            .args(more)
             .current_dir(directory)
             .stdout(Stdio::piped())
             .kill_on_drop(true)

@@ -35,6 +35,11 @@ impl Sse {
 
     /// The same with variables.
     pub async fn open_with(daemon: &Daemon, token: &str, query: &str, variables: Value) -> Self {
+        Self::post(daemon, token, &json!({"query": query, "variables": variables})).await
+    }
+
+    /// The same with a payload that may be anything.
+    pub async fn post(daemon: &Daemon, token: &str, payload: &Value) -> Self {
         let request = reqwest::Client::builder()
             .no_proxy()
             .build()
@@ -43,7 +48,7 @@ impl Sse {
             .bearer_auth(token)
             .header("accept", "text/event-stream")
             .header("content-type", "application/json")
-            .body(json!({"query": query, "variables": variables}).to_string());
+            .body(payload.to_string());
         let response = within("the stream's head", request.send()).await.unwrap();
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
         let mut sse =

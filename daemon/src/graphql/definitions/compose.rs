@@ -29,6 +29,14 @@ pub(in crate::graphql) struct Setting {
     pub(in crate::graphql) row_security: bool,
 }
 
+impl Compiled {
+    /// Any schema in SDL, whose fields are bound to nothing.
+    pub(in crate::graphql) fn parse(sdl: &str) -> Result<Self, SchemaError> {
+        let schema = Schema::parse_and_validate(sdl, "schema").map_err(|refused| first(&refused.errors))?;
+        Ok(Self { schema, bindings: Bindings::default(), problems: Vec::new() })
+    }
+}
+
 /// Compiles the catalog; what makes it fail is left out and named.
 pub(in crate::graphql) fn compile_sound(
     catalog: &Catalog,
@@ -103,6 +111,9 @@ fn compile(
     bindings.secured_channels = secured.map(|table| table.channel.as_str().into()).collect();
     bindings.row_channels = catalog.tables.iter().map(|table| table.channel.as_str().into()).collect();
     let mut builder = Schema::builder().parse(sdl, "tables").parse(directives::SDL, "directives");
+    if documents.iter().any(|document| document.sdl.contains("@oneOf")) {
+        builder = builder.parse(directives::ONE_OF, "directives");
+    }
     for document in documents {
         builder = builder.parse(document.sdl.as_str(), &document.name);
     }
@@ -115,7 +126,7 @@ fn compile(
 }
 
 /// The first error with its place.
-fn first(errors: &DiagnosticList) -> SchemaError {
+pub(super) fn first(errors: &DiagnosticList) -> SchemaError {
     let error = errors.iter().next().map(|diagnostic| diagnostic.to_json());
     SchemaError::Invalid(error.map_or_else(String::new, |error| match error.locations.first() {
         Some(at) => format!("{}:{}: {}", at.line, at.column, error.message),

@@ -12,6 +12,9 @@ directive @authorize(function: String!) on FIELD_DEFINITION
 enum ResolveScope { EVENT TENANT USER }
 "#;
 
+/// `@oneOf` (section 3.13.5), which the compiler does not know yet; declared only where it is used.
+pub(super) const ONE_OF: &str = "directive @oneOf on INPUT_OBJECT";
+
 /// Their names.
 pub(super) const NAMES: [&str; 5] = ["event", "match", "visibleTo", "resolve", "authorize"];
 

@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! `directives` declares and reads the directives that say how a field is served, `bind` turns them into
-//! bindings, `reach` finds what a type leads to, `strip` takes the directives out of what clients see, and
-//! `compose` decides which documents stand.
+//! bindings, `reach` finds what a type leads to, `strip` takes the directives out of what clients see,
+//! `redact` what a role may not see, and `compose` decides which documents stand.
 //!
 //! The extension has checked each document when it was defined. It is checked again here because tables
 //! come and go, and one that does not compose any more must cost no other.
@@ -17,6 +17,9 @@ mod directives;
 
 mod reach;
 
+mod redact;
+
 mod strip;
 
 pub(super) use compose::{Compiled, Setting, compile_sound};
+pub(super) use redact::redact;

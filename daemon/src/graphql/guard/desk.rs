@@ -2,6 +2,8 @@
 //! then is one check, whoever and however many asked.
 
 use std::collections::{HashMap, VecDeque};
+use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -205,7 +207,7 @@ impl Desk {
     async fn check(&self, subject: &Subject, records: &[Record]) -> Found {
         let mut found = Found { admitted: vec![false; records.len()], hidden: Vec::new(), failed: 0 };
         let mut failures = 0;
-        let mut parts = vec![0..records.len()];
+        let mut parts: Vec<Range<usize>> = iter::once(0..records.len()).collect();
         while let Some(part) = parts.pop() {
             self.metrics.checks.inc();
             let (table, caller) = (subject.table, subject.caller.clone());

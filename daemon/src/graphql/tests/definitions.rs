@@ -219,6 +219,20 @@ fn a_document_that_does_not_compose_costs_no_other() {
 }
 
 #[test]
+fn one_of_is_declared_where_it_is_used_and_enforced() {
+    let schema = build(&[(
+        "one",
+        "input Place @oneOf { city: String zip: String }
+         extend type Subscription { weather(at: Place! @match(field: null)): Float @event(channel: \"weather\") }",
+    )]);
+    assert_eq!(schema.problems(), [""; 0]);
+    assert!(schema.sdl().contains("@oneOf") && !chat().sdl().contains("@oneOf"));
+    subscribe(&schema, None, r#"weather(at: { city: "Bern" })"#);
+    let refused = try_subscribe(&schema, None, r#"weather(at: { city: "Bern", zip: "3000" })"#).unwrap_err();
+    assert_eq!(refused.extensions.code, "GRAPHQL_VALIDATION_FAILED");
+}
+
+#[test]
 fn a_table_that_comes_later_keeps_its_channel() {
     let tables = vec![table("Chat", &[("id", "int4#")])];
     let definitions = vec![Definition {

@@ -87,11 +87,92 @@ fn the_dearest_documents_that_pass_are_checked_soon() {
         "subscription {{ orderChanged {{ ...f0 }} }} {levels} fragment f10 on OrderChange {{ eventId }} \
          fragment g on Order {{ id total }}"
     );
-    for document in [merged, spread, unknown, unused, many, levels] {
+    let mut documents = vec![merged, spread, unknown, unused, many, levels];
+    documents.extend(merging_bombs());
+    documents.extend(value_bombs());
+    for document in documents {
         let started = Instant::now();
         let _ = prepare(&schema, &document, "");
+        println!("{:?}: {} bytes, {}", started.elapsed(), document.len(), &document[..60]);
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}: {}", started.elapsed(), &document[..80]);
     }
+}
+
+/// Documents in which many pairs of fields could conflict.
+fn merging_bombs() -> Vec<String> {
+    let change = |inner: &str| format!("subscription {{ orderChanged {{ {inner} }} }}");
+    let types = |inner: &str| format!("{{ __schema {{ types {{ {inner} }} }} }}");
+    let leaves = change(&format!("record {{ {} }}", "id ".repeat(9_900)));
+    let objects = change(&"record { id } ".repeat(2_400));
+    let conflicts = change(&format!("record {{ {} }}", "a: id a: total ".repeat(20)));
+    let fragments: String = (0..1_050).map(|n| format!("fragment f{n} on Order {{ id }} ")).collect();
+    let spreads: String = (0..1_050).map(|n| format!("...f{n} ")).collect();
+    let fragments = format!("{} {fragments}", change(&format!("record {{ {spreads} }}")));
+    let nested =
+        (0..10).fold("name".to_owned(), |inner, _| format!("ofType {{ {inner} }} ofType {{ {inner} }}"));
+    let inline = (0..10).fold("id".to_owned(), |inner, _| format!("... {{ {inner} }} ... {{ {inner} }}"));
+    let deep = (0..25).fold("name".to_owned(), |inner, _| format!("ofType {{ {inner} }}"));
+    let wide_and_deep = types(&format!("{deep} ").repeat(120));
+    let arguments: String = (0..30).map(|n| format!("a{n}: 1 ")).collect();
+    let arguments =
+        format!("subscription {{ {} }}", format!("orderChanged({arguments}) {{ eventId }} ").repeat(9));
+    let levels: String = (0..8)
+        .map(|n| {
+            format!(
+                "fragment f{n} on __Type {{ ofType {{ ...f{m} }} ofType {{ ...f{m} name }} }} ",
+                m = n + 1
+            )
+        })
+        .collect();
+    let levels = format!("{} {levels} fragment f8 on __Type {{ name kind }}", types("...f0"));
+    vec![
+        leaves,
+        objects,
+        conflicts,
+        fragments,
+        types(&nested),
+        change(&format!("record {{ {inline} }}")),
+        wide_and_deep,
+        arguments,
+        levels,
+    ]
+}
+
+/// Documents with many variables, operations, directives, or large literals.
+fn value_bombs() -> Vec<String> {
+    let events = |types: &str| format!("events(channel: \"c\", types: [{types}]) {{ id }}");
+    let used = format!("fragment f on Subscription {{ {} }}", events(&"$a ".repeat(2_000)));
+    let operations: String =
+        (0..450).map(|n| format!("subscription q{n}($a: String!) {{ ...f }} ")).collect();
+    let duplicates = format!("subscription({}) {{ {} }}", "$a: String! ".repeat(1_900), events("$a"));
+    let variables: String = (0..1_300).map(|n| format!("$v{n}: String! ")).collect();
+    let uses: String = (0..1_300).map(|n| format!("$v{n} ")).collect();
+    let variables = format!("subscription({variables}) {{ {} }}", events(&uses));
+    let list = format!("subscription {{ {} }}", events(&"\"x\" ".repeat(9_900)));
+    let nested = format!(
+        "subscription {{ {} }}",
+        events(&format!("{}1{} ", "[".repeat(28), "]".repeat(28)).repeat(160))
+    );
+    let arguments: String = (0..2_400).map(|n| format!("a{n}: 1 ")).collect();
+    let arguments = format!("subscription {{ orderChanged({arguments}) {{ eventId }} }}");
+    let same = format!("subscription {{ orderChanged({}) {{ eventId }} }}", "id: 1 ".repeat(3_300));
+    let fields: String = (0..2_400).map(|n| format!("a{n}: 1 ")).collect();
+    let object = format!("subscription {{ orderChanged(id: {{{fields}}}) {{ eventId }} }}");
+    let directives =
+        format!("subscription {{ orderChanged {{ eventId {} }} }}", "@skip(if: true) ".repeat(1_400));
+    let many: String = (0..1_600).map(|n| format!("query q{n} {{ __typename }} ")).collect();
+    vec![
+        format!("{used} {operations}"),
+        duplicates,
+        variables,
+        list,
+        nested,
+        arguments,
+        same,
+        object,
+        directives,
+        many,
+    ]
 }
 
 /// What random documents are made of.

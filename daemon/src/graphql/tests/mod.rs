@@ -4,6 +4,12 @@ mod definitions;
 
 mod hostile;
 
+mod limits;
+
+mod persisted;
+
+mod redaction;
+
 mod requests;
 
 mod resolvers;

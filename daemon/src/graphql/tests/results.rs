@@ -115,7 +115,7 @@ fn nulls_move_up_to_where_one_may_stand() {
     // An item of a list.
     assert_eq!(
         inserted("l: lines", r#"{"lines":[1,"x",[2],3]}"#),
-        r#"{"data":{"orderInserted":{"l":[1,null,null,3]}},"errors":[{"message":"Int cannot represent \"x\"","#
+        r#"{"data":{"orderInserted":{"l":[1,null,null,3]}},"errors":[{"message":"Int cannot represent \"x\": it is no 32-bit integer","#
             .to_owned()
             + r#""locations":[{"line":1,"column":32}],"path":["orderInserted","l",1],"extensions":{"code":"INVALID_VALUE"}},"#
             + r#"{"message":"Int cannot represent a list","#

@@ -97,22 +97,11 @@ async fn everybody_receives_exactly_what_postgresql_lets_them_select() {
         assert_eq!(received, allowed, "{user} as {role}");
         deliveries += received.len();
     }
-    let metrics = metrics(&daemon).await;
-    let metric = |name: &str| {
-        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{metrics}"));
-        line.rsplit(' ').next().unwrap().to_owned()
-    };
     println!(
         "{IDENTITIES} identities, {EVENTS} events: {deliveries} deliveries, all as PostgreSQL says, \
          by {} check statements over {} denied records in {:.1} s",
-        metric("tidings_row_security_checks_total"),
-        metric("tidings_row_security_records_total{verdict=\"denied\"}"),
+        daemon.metric("tidings_row_security_checks_total").await,
+        daemon.metric("tidings_row_security_records_total{verdict=\"denied\"}").await,
         took.as_secs_f64()
     );
-}
-
-async fn metrics(daemon: &Daemon) -> String {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let answer = client.get(format!("http://{}/metrics", daemon.address)).send().await.unwrap();
-    answer.text().await.unwrap()
 }
