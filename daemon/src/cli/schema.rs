@@ -35,5 +35,5 @@ pub(super) fn read(config: &Config) -> Result<Schema, Failure> {
         SourceKind::Postgres => service::catalog(config)?,
         SourceKind::Memory => Default::default(),
     };
-    Ok(Schema::build(&catalog, service::schema_options(config))?)
+    Ok(Schema::build(&catalog, service::schema_options(config)?)?)
 }

@@ -27,6 +27,7 @@ pub(super) fn table(type_name: &str, columns: &[(&str, &str)]) -> AttachedTable 
         comment: None,
         operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
         include_old: true,
+        row_security: None,
         columns: columns.iter().map(|(name, column_type)| column(name, column_type)).collect(),
     }
 }

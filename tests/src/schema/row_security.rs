@@ -283,15 +283,9 @@ async fn whoever_has_the_same_role_and_claims_shares_the_checks() {
     let token = |user: &str| token_of(json!({"sub": user, "role": it.reader}), Duration::from_secs(600));
     let (ann, bob) = (token("ann"), token("bob"));
     let mut sockets = Vec::new();
-    for (token, selection) in [
-        (&ann, "operation"),
-        (&ann, "operation record { id }"),
-        (&ann, "operation eventId"),
-        (&ann, "operation"),
-        (&bob, "operation"),
-    ] {
+    for token in [&ann, &ann, &ann, &ann, &bob] {
         let mut socket = Socket::open(&it.daemon, token).await;
-        socket.subscribe("1", &format!("subscription {{ docChanged {{ {selection} }} }}")).await;
+        socket.subscribe("1", "subscription { docChanged { operation } }").await;
         sockets.push(socket);
     }
     it.write("insert into docs (id, owner) values (1, 'ann'), (2, 'ann'), (3, 'bob')").await;
