@@ -105,6 +105,11 @@ impl<'a> Members<'a> {
         serde_json::from_str(text).unwrap_or_default()
     }
 
+    /// The names of the members.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| &**name)
+    }
+
     /// The text of the member `name`; the last one wins, as in PostgreSQL's jsonb.
     pub fn get(&self, name: &str) -> Option<&'a str> {
         self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get())

@@ -28,6 +28,8 @@ pub struct Record {
     pub event: Arc<Event>,
     /// Whether the record before an UPDATE is meant.
     pub old: bool,
+    /// The columns that it has.
+    pub columns: Arc<[Box<str>]>,
 }
 
 impl Record {

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use super::{Subject, View};
-use crate::event::{Event, Operation};
+use crate::event::{Event, Members, Operation};
 use crate::graphql::project::ResultPlan;
 use crate::hub::promise::Promise;
 use crate::metrics::RowSecurityMetrics;
@@ -33,26 +33,36 @@ const REQUESTS_MAX: usize = 1_000_000;
 /// one record that cannot be decided hides no other.
 const FAILURES_MAX: usize = 16;
 
-/// Somebody who waits for an event.
-pub(in crate::graphql) struct Request {
+/// An event with the columns of its records, which every check of it needs.
+#[derive(Debug)]
+struct Known {
     event: Arc<Event>,
+    columns: Arc<[Box<str>]>,
+    old_columns: Arc<[Box<str>]>,
+}
+
+impl Known {
+    fn of(event: &Arc<Event>) -> Self {
+        let columns = |json: &str| Members::parse(json).names().map(Into::into).collect();
+        Self {
+            event: event.clone(),
+            columns: columns(&event.payload),
+            old_columns: columns(event.old_payload.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+/// Somebody who waits for an event.
+pub(super) struct Request {
+    event: Arc<Known>,
     view: Arc<View>,
     result: Arc<ResultPlan>,
     promise: Option<Promise>,
 }
 
 impl Request {
-    pub(super) fn new(
-        event: &Arc<Event>,
-        view: &Arc<View>,
-        result: &Arc<ResultPlan>,
-        promise: Promise,
-    ) -> Self {
-        Self { event: event.clone(), view: view.clone(), result: result.clone(), promise: Some(promise) }
-    }
-
     fn show(mut self, old: bool) {
-        let result = self.view.show(&self.result, &self.event, old);
+        let result = self.view.show(&self.result, &self.event.event, old);
         if let Some(promise) = self.promise.take() {
             promise.keep(result);
         }
@@ -70,7 +80,7 @@ impl Drop for Request {
 
 /// An event with all who wait for it.
 struct Awaited {
-    event: Arc<Event>,
+    event: Arc<Known>,
     requests: Vec<Request>,
     /// Whether somebody needs the old record.
     old: bool,
@@ -83,6 +93,8 @@ pub(in crate::graphql) struct Desk {
     metrics: RowSecurityMetrics,
     permits: Semaphore,
     waiting: Mutex<Waiting>,
+    /// The event that was asked for last: those who may see it ask one after the other.
+    last: Mutex<Option<Arc<Known>>>,
 }
 
 /// A queue for each subject that is being served.
@@ -107,11 +119,21 @@ struct Found {
 
 impl Desk {
     pub(in crate::graphql) fn new(policies: Arc<dyn Policies>, metrics: RowSecurityMetrics) -> Self {
-        Self { policies, metrics, permits: Semaphore::new(CHECKS_MAX), waiting: Mutex::default() }
+        let permits = Semaphore::new(CHECKS_MAX);
+        Self { policies, metrics, permits, waiting: Mutex::default(), last: Mutex::default() }
     }
 
     /// Takes a request, which waits for its subject's next turn.
-    pub(super) fn ask(self: &Arc<Self>, subject: &Subject, request: Request) {
+    pub(super) fn ask(
+        self: &Arc<Self>,
+        subject: &Subject,
+        event: &Arc<Event>,
+        view: &Arc<View>,
+        result: &Arc<ResultPlan>,
+        promise: Promise,
+    ) {
+        let event = self.known(event);
+        let request = Request { event, view: view.clone(), result: result.clone(), promise: Some(promise) };
         let mut waiting = self.waiting.lock();
         if waiting.count >= REQUESTS_MAX {
             drop(waiting);
@@ -125,6 +147,14 @@ impl Desk {
         waiting.queues.insert(subject.clone(), VecDeque::from([request]));
         drop(waiting);
         tokio::spawn(self.clone().serve(subject.clone()));
+    }
+
+    fn known(&self, event: &Arc<Event>) -> Arc<Known> {
+        let mut last = self.last.lock();
+        match &*last {
+            Some(known) if Arc::ptr_eq(&known.event, event) => known.clone(),
+            _ => last.insert(Arc::new(Known::of(event))).clone(),
+        }
     }
 
     /// Serves a subject until nobody waits for it.
@@ -159,8 +189,8 @@ impl Desk {
             let Some(request) = queue.pop_front() else { break };
             *count -= 1;
             if !known {
-                bytes +=
-                    request.event.payload.len() + request.event.old_payload.as_ref().map_or(0, |it| it.len());
+                let event = &request.event.event;
+                bytes += event.payload.len() + event.old_payload.as_ref().map_or(0, |old| old.len());
                 batch.push(Awaited { event: request.event.clone(), requests: Vec::new(), old: false });
             }
             if let Some(last) = batch.last_mut() {
@@ -176,10 +206,11 @@ impl Desk {
 
     async fn settle(self: Arc<Self>, subject: Subject, batch: Vec<Awaited>) {
         let mut records = Vec::with_capacity(batch.len());
-        for Awaited { event, old, .. } in &batch {
-            records.push(Record { event: event.clone(), old: false });
+        for Awaited { event: known, old, .. } in &batch {
+            let Known { event, columns, old_columns } = &**known;
+            records.push(Record { event: event.clone(), old: false, columns: columns.clone() });
             if *old && event.operation == Some(Operation::Update) && event.old_payload.is_some() {
-                records.push(Record { event: event.clone(), old: true });
+                records.push(Record { event: event.clone(), old: true, columns: old_columns.clone() });
             }
         }
         let found = self.check(&subject, &records).await;

@@ -89,7 +89,7 @@ impl Deferral for Guarded {
         if event.operation == Some(Operation::Truncate) {
             return promise.keep(Some(self.result.project(&ParsedEvent::new(event))));
         }
-        self.desk.ask(&self.subject, desk::Request::new(event, &self.view, &self.result, promise));
+        self.desk.ask(&self.subject, event, &self.view, &self.result, promise);
     }
 
     /// Whoever asks is never told of an event that was not admitted: see [`desk::Request`], which keeps

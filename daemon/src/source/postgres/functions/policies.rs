@@ -8,7 +8,6 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::statement;
-use crate::event::Members;
 use crate::source::functions::Resolved;
 use crate::source::policies::{Check, Record, Verdict};
 
@@ -42,12 +41,11 @@ async fn admitted(
 ) -> Result<Vec<usize>, Error> {
     let reads: Vec<String> = policies.get(3);
     // A column that the event does not have would be null, which some policies admit.
-    let decidable = |json: &str| {
-        let members = Members::parse(json);
-        reads.iter().all(|column| members.get(column).is_some())
-    };
-    let records = check.records.iter().map(Record::json).enumerate();
-    let (places, records): (Vec<usize>, Vec<&str>) = records.filter(|(_, json)| decidable(json)).unzip();
+    let decidable =
+        |record: &Record| reads.iter().all(|column| record.columns.iter().any(|has| **has == **column));
+    let records = check.records.iter().enumerate().filter(|(_, record)| decidable(record));
+    let (places, records): (Vec<usize>, Vec<&str>) =
+        records.map(|(place, record)| (place, record.json())).unzip();
     let condition = match policies.get::<_, Option<&str>>(2) {
         None => return Ok(places),
         Some("false") => return Ok(Vec::new()),
