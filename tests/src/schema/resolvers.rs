@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Builder, Daemon, token_of};
+use crate::support::cluster::Cluster;
+use crate::support::daemon::{Builder, Daemon, token, token_of};
 use crate::support::database::{Database, Session};
 use crate::support::sse::Sse;
 use crate::support::websocket::Socket;
@@ -30,6 +31,9 @@ begin
         when 'shape' then return '"text"';
         when 'write' then insert into app.secrets values ('acme', 'w');
         when 'writable' then set transaction read write;
+        when 'escape' then
+            set role none;
+            insert into app.secrets values ('acme', 'w');
         else perform pg_sleep(random() * 0.02);
     end case;
     return event -> 'data' -> 'n';
@@ -140,6 +144,7 @@ async fn each_fault_costs_its_own_result_and_the_order_is_kept() {
         ("shape", "INVALID_VALUE"),
         ("write", "RESOLVER_FAILED"),
         ("writable", "RESOLVER_FAILED"),
+        ("escape", "RESOLVER_FAILED"),
     ];
     let fault = |n: usize| faults.get(n % 20);
     for n in 0..100 {
@@ -170,7 +175,7 @@ async fn each_fault_costs_its_own_result_and_the_order_is_kept() {
     for line in [
         "tidings_resolver_failures_total{kind=\"timeout\"} 5",
         "tidings_resolver_failures_total{kind=\"raised\"} 5",
-        "tidings_resolver_failures_total{kind=\"failed\"} 15",
+        "tidings_resolver_failures_total{kind=\"failed\"} 20",
         "tidings_resolver_queue 0",
     ] {
         assert!(metrics.contains(line), "{line} is not in {metrics}");
@@ -202,6 +207,92 @@ async fn a_lost_connection_and_a_dropped_function_cost_the_results_under_way() {
         (&result["data"]["note"]["n"], &result["errors"][0]["extensions"]["code"]),
         (&json!(3), &json!("RESOLVER_FAILED"))
     );
+}
+
+#[tokio::test]
+async fn a_restart_of_the_database_costs_what_was_under_way_and_nothing_else() {
+    let cluster = Cluster::start();
+    let url = cluster.url("postgres");
+    let run = async |statements: &str| {
+        let (client, connection) = tokio_postgres::connect(&url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        within(statements, client.batch_execute(statements)).await.unwrap();
+    };
+    let define = format!("insert into tidings.definitions (name, sdl) values ('notes', $sdl${SDL}$sdl$)");
+    run("create extension tidings").await;
+    run(FUNCTIONS).await;
+    run(&define).await;
+    let daemon = Daemon::builder(&url)
+        .env("TIDINGS_RESOLVE_ANONYMOUS_ROLE", "postgres")
+        .env("TIDINGS_RESOLVE_TIMEOUT_MS", "20000");
+    let daemon = daemon.start().await;
+    let mut stream = Sse::open(&daemon, &token("ann", "acme"), "subscription { note { n moody } }").await;
+    let publish = async |n: usize, mood: &str| {
+        run(&format!("select publish_event('notes', 'x', '{{\"n\": {n}, \"mood\": \"{mood}\"}}')")).await;
+    };
+    publish(0, "good").await;
+    assert_eq!(stream.next().await["data"]["note"], json!({"n": 0, "moody": 0}));
+    publish(1, "hang").await;
+    run("do $$ begin while not exists (select from pg_stat_activity where wait_event = 'PgSleep') loop \
+         perform pg_stat_clear_snapshot(); end loop; end $$")
+    .await;
+    cluster.pg_ctl("restart");
+    for n in 2..20 {
+        publish(n, "good").await;
+    }
+    for n in 1..20 {
+        let result = stream.next().await;
+        assert_eq!(result["data"]["note"]["n"], n, "{result}");
+        if n == 1 {
+            assert_eq!(result["errors"][0]["extensions"]["code"], "RESOLVER_FAILED");
+        } else {
+            assert_eq!(result["data"]["note"]["moody"], n, "{result}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_beyond_the_bounds_are_refused_one_by_one() {
+    let fixture = Fixture::new().await;
+    let daemon = fixture.daemon().env("TIDINGS_RESOLVE_CONNECTIONS", "1").env("TIDINGS_RESOLVE_QUEUE", "5");
+    let daemon = daemon.env("TIDINGS_RESOLVE_TIMEOUT_MS", "3000").start().await;
+    let query = "subscription { note { n moody } }";
+    let mut stream = Sse::open(&daemon, &fixture.token("ann", "acme"), query).await;
+    let sleeping =
+        "select count(*) from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
+    fixture.publish(&json!({"n": 0, "mood": "hang"})).await;
+    within("the call", async { while fixture.admin.line(sleeping).await == "0" {} }).await;
+    for n in 1..9 {
+        fixture.publish(&json!({"n": n, "mood": "good"})).await;
+    }
+    for n in 0..9 {
+        let result = stream.next().await;
+        assert_eq!(result["data"]["note"]["n"], n);
+        let code = &result["errors"][0]["extensions"]["code"];
+        match n {
+            0 => assert_eq!(code, "RESOLVER_TIMEOUT"),
+            1..6 => assert_eq!(result["data"]["note"]["moody"], n),
+            _ => assert_eq!(code, "RESOLVER_OVERLOADED"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn check_names_the_roles_that_cannot_be_used() {
+    let fixture = Fixture::new().await;
+    let other = fixture.database.role().await;
+    let output = tokio::process::Command::new(std::env::var("TIDINGS_BIN").unwrap())
+        .arg("check")
+        .env_clear()
+        .env("TIDINGS_AUTH", "none")
+        .env("TIDINGS_DATABASE_URL", format!("{} user={}", fixture.database.conninfo(), fixture.login))
+        .env("TIDINGS_RESOLVE_ROLES", format!("{},{other}", fixture.web))
+        .env("TIDINGS_RESOLVE_ANONYMOUS_ROLE", "no such role")
+        .output();
+    let output = within("tidings check", output).await.unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(&format!("role {other:?}")) && text.contains("role \"no such role\""), "{text}");
+    assert!(!text.contains(&fixture.web), "{text}");
 }
 
 #[tokio::test]
