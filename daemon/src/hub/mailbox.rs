@@ -102,8 +102,9 @@ struct State {
     queue: VecDeque<Entry>,
     /// How many entries are [`Entry::Later`].
     later: usize,
-    /// Bytes of all results that are there, those in slots too.
-    bytes: usize,
+    /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
+    /// slot in the moment before [`Mailbox::settled`] counts it.
+    bytes: isize,
     /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
     last_event: u64,
 }
@@ -149,12 +150,12 @@ impl Mailbox {
         let mut state = self.state.lock();
         // A single result larger than the whole mailbox fits an empty one: refusing it would end
         // every subscription that it matches, however fast the client reads.
-        let fits =
-            state.queue.len() < self.limits.messages && state.bytes + result.len() <= self.limits.bytes;
+        let fits = state.queue.len() < self.limits.messages
+            && state.bytes + size(result) <= self.limits.bytes.cast_signed();
         if !fits && !state.queue.is_empty() {
             return Err(Full);
         }
-        state.bytes += result.len();
+        state.bytes += size(result);
         state.last_event = event;
         let delivery = Delivery::Next { subscription, result: result.clone(), cursor: cursor.clone() };
         self.append(state, Entry::Now(delivery));
@@ -174,10 +175,10 @@ impl Mailbox {
         event: u64,
     ) -> Result<(), Full> {
         let mut state = self.state.lock();
-        if state.queue.len() >= self.limits.messages || state.bytes > self.limits.bytes {
+        if state.queue.len() >= self.limits.messages || state.bytes > self.limits.bytes.cast_signed() {
             return Err(Full);
         }
-        state.bytes += slot.watch(self).unwrap_or(0);
+        state.bytes += slot.watch(self).unwrap_or(0).cast_signed();
         state.later += 1;
         state.last_event = event;
         self.append(state, Entry::Later { subscription, slot: slot.clone(), cursor: cursor.clone() });
@@ -186,7 +187,7 @@ impl Mailbox {
 
     /// A slot that this mailbox waits for has got its result.
     pub(super) fn settled(&self, bytes: usize) {
-        self.state.lock().bytes += bytes;
+        self.state.lock().bytes += bytes.cast_signed();
         self.filled.notify_one();
     }
 
@@ -227,6 +228,11 @@ impl Mailbox {
     }
 }
 
+/// No allocation is larger than an `isize`.
+fn size(result: &Bytes) -> isize {
+    result.len().cast_signed()
+}
+
 impl State {
     /// Takes what is ready. A result that is still being made holds back its own subscription only.
     fn take_ready(&mut self, into: &mut Vec<Delivery>) {
@@ -240,7 +246,7 @@ impl State {
             match entry {
                 Entry::Now(delivery) => {
                     if let Delivery::Next { result, .. } = &delivery {
-                        self.bytes -= result.len();
+                        self.bytes -= size(result);
                     }
                     into.push(delivery);
                 }
@@ -248,7 +254,7 @@ impl State {
                     Some(result) => {
                         self.later -= 1;
                         if let Some(result) = result {
-                            self.bytes -= result.len();
+                            self.bytes -= size(&result);
                             into.push(Delivery::Next { subscription, result, cursor });
                         }
                     }

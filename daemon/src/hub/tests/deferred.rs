@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 
 use super::{Client, Fixture, chat};
@@ -71,6 +72,22 @@ async fn order_is_kept_whatever_the_results_take_and_others_do_not_wait() {
     slow.keep(1, Some("first"));
     assert_eq!(client.read().await, ["first", "third"], "in order, without what may not be seen");
     assert!(mailbox.is_quiet_since(u64::MAX));
+}
+
+#[tokio::test]
+async fn a_reader_may_be_faster_than_the_news_of_a_result() {
+    let mut fixture = Fixture::new();
+    let slow = Arc::new(Slow::default());
+    let client = subscribe(&fixture, &mailbox(100), 0, Some(&slow));
+    for id in 1..=5_000 {
+        fixture.publish(vec![chat("{}")]).await;
+        let promise = slow.take(id);
+        let keeping = std::thread::spawn(move || promise.keep(Some(Bytes::from_static(b"x"))));
+        let mut read = Vec::new();
+        while client.mailbox.drain(&mut read).now_or_never().is_none() {}
+        assert_eq!(read.len(), 1);
+        keeping.join().unwrap();
+    }
 }
 
 #[tokio::test]
