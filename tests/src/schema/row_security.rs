@@ -259,6 +259,25 @@ async fn a_policy_that_raises_hides_the_events_from_that_identity_alone() {
 }
 
 #[tokio::test]
+async fn a_policy_that_hangs_holds_up_that_identity_alone() {
+    let it = Setting::new(
+        "create policy slow on docs for select using (
+             case when current_setting('request.jwt.claims', true)::json ->> 'sub' = 'mallory'
+                 then pg_sleep(3600) is null else true end)",
+    )
+    .await;
+    let mut ann = it.subscriber("ann", &it.reader, CHANGES).await;
+    let mut mallory = it.subscriber("mallory", &it.reader, CHANGES).await;
+    it.write("insert into docs (id, owner) values (1, 'x')").await;
+    it.write("truncate docs").await;
+    let end = "TRUNCATE null null";
+    assert_eq!(changes_until(&mut ann, end).await, ["INSERT {id:1,state:draft} null", end]);
+    assert_eq!(it.daemon.metric("tidings_row_security_records_total{verdict=\"failed\"}").await, "0");
+    assert_eq!(changes_until(&mut mallory, end).await, [end]);
+    assert_eq!(it.daemon.metric("tidings_row_security_records_total{verdict=\"failed\"}").await, "1");
+}
+
+#[tokio::test]
 async fn a_change_of_the_policies_counts_from_then_on() {
     let it = Setting::new("").await;
     let mut ann = it.subscriber("ann", &it.reader, CHANGES).await;
