@@ -33,6 +33,9 @@ const REQUESTS_MAX: usize = 1_000_000;
 /// one record that cannot be decided hides no other.
 const FAILURES_MAX: usize = 16;
 
+/// As how many failures one counts that took all its time: others wait for the connection meanwhile.
+const TIMEOUT_FAILURES: usize = 4;
+
 /// An event with the columns of its records, which every check of it needs.
 #[derive(Debug)]
 struct Known {
@@ -252,16 +255,13 @@ impl Desk {
                     }
                     found.hidden.extend(verdict.hidden);
                 }
-                Err(CallError::Failed | CallError::Raised(_))
-                    if part.len() > 1 && failures < FAILURES_MAX =>
-                {
-                    failures += 1;
+                Err(error) if part.len() > 1 && failures < FAILURES_MAX && may_pass_by_half(&error) => {
+                    failures += if error == CallError::Timeout { TIMEOUT_FAILURES } else { 1 };
                     let middle = part.start + part.len() / 2;
                     parts.push(middle..part.end);
                     parts.push(part.start..middle);
                 }
                 Err(error) => {
-                    failures += 1;
                     found.failed += part.len();
                     tracing::warn!(
                         table = subject.table,
@@ -274,5 +274,13 @@ impl Desk {
             }
         }
         found
+    }
+}
+
+/// Whether half of the records may be decided where all of them could not.
+fn may_pass_by_half(error: &CallError) -> bool {
+    match error {
+        CallError::Raised(_) | CallError::Failed | CallError::Timeout => true,
+        CallError::Overloaded => false,
     }
 }

@@ -8,7 +8,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 
 use super::FunctionLimits;
-use super::queue::{Job, Queue};
+use super::queue::{Job, Question, Queue};
 use super::statement;
 use crate::source::functions::{CallError, Resolved};
 use crate::source::postgres::connection::connect;
@@ -80,7 +80,12 @@ impl Worker {
             // One of them is to blame, and only that one is to pay.
             Err(_) if jobs.len() > 1 => self.queue.retry_alone(jobs),
             Err(trouble) => {
-                tracing::warn!(%function, reason = %trouble.for_people(), "a resolver failed");
+                if matches!(jobs[0].question, Question::Check(_)) {
+                    // The message may quote a claim or a value of a record.
+                    tracing::warn!(role = %jobs[0].call.caller.role, reason = %trouble.code(), "a check of policies failed");
+                } else {
+                    tracing::warn!(%function, reason = %trouble.for_people(), "a resolver failed");
+                }
                 jobs.into_iter().for_each(|job| answer(job, Err(trouble.for_callers())));
             }
         }
@@ -142,6 +147,16 @@ fn answer(job: Job, answer: Resolved) {
 }
 
 impl Trouble {
+    /// For the log, without the words of the database.
+    fn code(&self) -> String {
+        match self {
+            Self::Database(error) => {
+                error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
+            }
+            Self::Silence | Self::Unreachable => self.for_people(),
+        }
+    }
+
     /// For the log.
     fn for_people(&self) -> String {
         match self {
