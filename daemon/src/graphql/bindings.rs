@@ -42,6 +42,8 @@ pub(super) struct Bindings {
     /// Channels whose custom types hide fields, or whose subscribers have to be authorized: `events` refuses
     /// them, too.
     pub(super) redacted_channels: HashSet<Box<str>>,
+    /// Whether `events` refuses every channel, because nobody knows which ones hide something.
+    pub(super) all_channels_closed: bool,
 }
 
 /// Where a field's value comes from.

@@ -64,7 +64,7 @@ fn channel_topics(
     }
     let closed = if bindings.row_channels.contains(channel) {
         Some("is fed by a table; subscribe to the table's own fields")
-    } else if bindings.redacted_channels.contains(channel) {
+    } else if bindings.all_channels_closed || bindings.redacted_channels.contains(channel) {
         Some("has types that hide fields; subscribe to the fields that are made for it")
     } else {
         None

@@ -15,6 +15,9 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::limits::Limits;
 use crate::graphql::request::Request;
 
+/// The member of a request's `extensions` that names a document.
+pub(super) const EXTENSION: &str = "persistedQuery";
+
 /// What names a document in caches and requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct DocumentHash([u8; 32]);
@@ -154,7 +157,7 @@ pub(super) fn document_of<'a>(
 
 /// The hash in `extensions.persistedQuery`, if there is one.
 fn named_hash(request: &Request) -> Result<Option<DocumentHash>, GraphQLError> {
-    let named = request.extensions.as_ref().and_then(|extensions| extensions.get("persistedQuery"));
+    let named = request.extensions.as_ref().and_then(|extensions| extensions.get(EXTENSION));
     let Some(named) = named.filter(|named| !named.is_null()) else { return Ok(None) };
     if named.get("version") != Some(&Value::from(1)) {
         return Err(refused("BAD_USER_INPUT", "`extensions.persistedQuery.version` must be 1"));

@@ -1,7 +1,7 @@
 //! Compiles the selection of a subscription (section 6.3.2, CollectFields): fields merged in response
 //! order, fragments resolved, conditions decided, names encoded. Nothing is left to decide per event.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use apollo_compiler::Schema;
@@ -106,6 +106,8 @@ pub(super) struct Compiler<'a> {
     pub(super) viewer: &'a Viewer,
     /// Largest result.
     pub(super) bytes_max: usize,
+    /// Fields that may still be compiled: each level of interfaces and unions multiplies them.
+    pub(super) fields_left: &'a Cell<usize>,
     /// Where the calls are gathered, in the order in which they are met.
     pub(super) calls: &'a RefCell<Vec<CallSite>>,
 }
@@ -205,6 +207,13 @@ impl<'a> Compiler<'a> {
         source: impl FnOnce(&str) -> Source,
     ) -> Result<Field, GraphQLError> {
         let first = selected[0];
+        let Some(left) = self.fields_left.get().checked_sub(1) else {
+            let message =
+                "The document selects too many fields, counted for every type that a value may have";
+            let error = GraphQLError::new("TOO_MANY_FIELDS", message);
+            return Err(GraphQLError { locations: self.locations(selected), ..error });
+        };
+        self.fields_left.set(left);
         let content = if first.name == "__typename" {
             Content::TypeName(format!("{:?}", parent.as_str()).into_bytes().into())
         } else {

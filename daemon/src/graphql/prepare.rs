@@ -1,6 +1,6 @@
 //! From a request to what the hub or the client gets: the path of a subscription, a line a stage.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use apollo_compiler::Node;
@@ -88,6 +88,24 @@ impl Schema {
     /// subscription begins.
     pub fn prepare_authorized(&self, request: &Request, identity: &Identity) -> (Prepared, Option<Call>) {
         self.try_prepare(request, identity).unwrap_or_else(|errors| (Prepared::Refused(errors), None))
+    }
+
+    /// Drops what a live subscription has no use for: a client may send megabytes that no operation
+    /// declares, and the request is kept for the next change of the schema.
+    pub fn trim(&self, request: &mut Request, identity: &Identity) {
+        let viewer = self.viewer(identity);
+        let Ok(document) = self.face(&viewer).map(|face| self.document(request, face, &viewer)) else {
+            return;
+        };
+        let Ok(document) = document else { return };
+        let head = document.select(request.operation_name.as_deref());
+        let operation = head.ok().and_then(|head| document.operation(head));
+        if let (Some(operation), Some(variables)) = (operation, &mut request.variables) {
+            variables.retain(|name, _| operation.variables.iter().any(|declared| *declared.name == **name));
+        }
+        if let Some(extensions) = &mut request.extensions {
+            extensions.retain(|name, _| name == persisted::EXTENSION);
+        }
     }
 
     fn try_prepare(
@@ -196,6 +214,7 @@ impl Schema {
             return Ok(plan);
         }
         let calls = RefCell::default();
+        let fields_left = Cell::new(self.options.limits.fields);
         let compiler = Compiler {
             schema: &face.compiled,
             bindings: &self.bindings,
@@ -204,6 +223,7 @@ impl Schema {
             variables,
             viewer,
             bytes_max: self.options.limits.result_bytes,
+            fields_left: &fields_left,
             calls: &calls,
         };
         let mut plan = compiler.compile(operation)?;

@@ -109,6 +109,10 @@ impl<'a> Writer<'a> {
     }
 
     fn field(&mut self, field: &Field, object: Object<'_>, path: &Path<'_>) -> Result<(), Bubble> {
+        if self.out.len() > self.bytes_max {
+            let message = format!("The result would exceed {} bytes with this value", self.bytes_max);
+            return self.refuse(field, path, &FieldError { code: "RESULT_TOO_LARGE", message });
+        }
         self.out.extend(&field.key);
         match &field.content {
             Content::TypeName(name) => self.out.extend(name),

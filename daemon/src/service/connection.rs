@@ -68,8 +68,10 @@ impl Connection {
         let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;
+        let mut request = permit.request;
+        schema.trim(&mut request, &self.identity);
         let parts = Parts {
-            request: permit.request,
+            request,
             authorization,
             identity: self.identity.clone(),
             mailbox: self.mailbox.clone(),

@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -17,18 +18,27 @@ use crate::hub::project::Throttle;
 /// Most keys of one subscription that are remembered; results of further ones pass without waiting.
 const KEYS_MAX: usize = 10_000;
 
+/// Most bytes of results that wait for one subscription; beyond it the oldest passes before its time.
+const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What a key is known by: hashing it twice, each with a secret of its own, tells keys apart and keeps
+/// no text of them.
+type KeyHash = [u64; 2];
+
 /// The state of one throttled subscription.
 #[derive(Debug)]
 pub(super) struct Throttled {
     subscription: SubscriptionId,
     throttle: Throttle,
-    /// By key, as JSON; all results share the empty one if none is asked for.
-    keys: HashMap<Box<str>, Turn>,
+    hashers: [RandomState; 2],
+    /// By key; all results share one if none is asked for.
+    keys: HashMap<KeyHash, Turn>,
     /// Results that wait, by the order in which the first of each key came.
     waiting: BTreeMap<u64, Waiting>,
     /// When they are due.
     due: BTreeSet<(Instant, u64)>,
     next: u64,
+    waiting_bytes: usize,
     /// Where the subscription stood before the result that comes next.
     before: CursorText,
     /// When the keys were last looked through for those that can be forgotten.
@@ -44,7 +54,7 @@ struct Turn {
 
 #[derive(Debug)]
 struct Waiting {
-    key: Box<str>,
+    key: KeyHash,
     due: Instant,
     result: Bytes,
     /// Where the subscription stands after it.
@@ -64,10 +74,12 @@ impl Throttled {
         Self {
             subscription,
             throttle,
+            hashers: [RandomState::new(), RandomState::new()],
             keys: HashMap::new(),
             waiting: BTreeMap::new(),
             due: BTreeSet::new(),
             next: 0,
+            waiting_bytes: 0,
             before: start,
             swept: now,
         }
@@ -83,13 +95,18 @@ impl Throttled {
             into.push(self.delivery(result, cursor));
             return;
         };
+        let key = [self.hashers[0].hash_one(&key), self.hashers[1].hash_one(&key)];
         let Some(turn) = self.keys.get_mut(&key).filter(|turn| turn.free_at > now) else {
             self.passes(key, now);
             into.push(self.delivery(result, cursor));
             return;
         };
+        self.waiting_bytes += result.len();
         match turn.waiting.and_then(|number| self.waiting.get_mut(&number)) {
-            Some(waiting) => (waiting.result, waiting.cursor) = (result, cursor),
+            Some(waiting) => {
+                self.waiting_bytes -= waiting.result.len();
+                (waiting.result, waiting.cursor) = (result, cursor);
+            }
             None => {
                 let due = turn.free_at;
                 turn.waiting = Some(self.next);
@@ -97,6 +114,11 @@ impl Throttled {
                 self.waiting.insert(self.next, Waiting { key, due, result, cursor, before });
                 self.next += 1;
             }
+        }
+        while self.waiting_bytes > WAITING_BYTES_MAX
+            && let Some((oldest, _)) = self.waiting.first_key_value()
+        {
+            self.pass(*oldest, now, into);
         }
     }
 
@@ -122,12 +144,13 @@ impl Throttled {
     fn pass(&mut self, number: u64, now: Instant, into: &mut Vec<Delivery>) {
         let Some(Waiting { key, due, result, cursor, .. }) = self.waiting.remove(&number) else { return };
         self.due.remove(&(due, number));
+        self.waiting_bytes -= result.len();
         self.passes(key, now);
         into.push(self.delivery(result, cursor));
     }
 
     /// Notes that a result of a key passes now.
-    fn passes(&mut self, key: Box<str>, now: Instant) {
+    fn passes(&mut self, key: KeyHash, now: Instant) {
         if now.duration_since(self.swept) >= self.throttle.interval {
             self.keys.retain(|_, turn| turn.free_at > now || turn.waiting.is_some());
             self.swept = now;
@@ -306,6 +329,20 @@ mod tests {
         fixture.event(0, r#"{"id":1}"#);
         fixture.event(1, r#"{"id":1}"#);
         assert_eq!(fixture.event(2, "null"), ["2@c2", "3@c3"], "a TRUNCATE comes after what it ends");
+    }
+
+    #[test]
+    fn what_waits_is_bounded_in_bytes() {
+        let mut fixture = Fixture::new(&["r", "id"]);
+        let large = |id: usize| format!(r#"{{"id":{id},"text":"{}"}}"#, "x".repeat(1024 * 1024));
+        for id in 0..5 {
+            fixture.event(0, &large(id));
+        }
+        let passed: Vec<usize> = (0..5).map(|id| fixture.event(1, &large(id)).len()).collect();
+        assert_eq!(passed, [0, 0, 0, 1, 1], "the oldest passes before its time");
+        assert!(fixture.throttled.waiting_bytes <= WAITING_BYTES_MAX);
+        fixture.release(200);
+        assert_eq!(fixture.throttled.waiting_bytes, 0);
     }
 
     #[test]

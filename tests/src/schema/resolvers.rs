@@ -169,7 +169,7 @@ async fn each_fault_costs_its_own_result_and_the_order_is_kept() {
         }
     }
     daemon.wait_for_log("slow resolver").await;
-    daemon.wait_for_log("division by zero").await;
+    daemon.wait_for_log("SQLSTATE 22012").await;
     let metrics = reqwest::get(format!("http://{}/metrics", daemon.address)).await.unwrap();
     let metrics = metrics.text().await.unwrap();
     for line in [

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use apollo_compiler::Schema;
+use apollo_compiler::ast::{self, Document};
 use apollo_compiler::validation::{DiagnosticList, Valid};
 
+use super::directives::OnEvent;
 use super::{bind::bind, directives, strip::strip};
 use crate::graphql::bindings::{Bindings, MetadataChannels};
 use crate::graphql::schema::SchemaError;
@@ -99,6 +101,27 @@ fn sound_documents<'a>(
     }
 }
 
+/// Closes the channels of documents that are left out: what they hid must not come to light because
+/// they do not compose any more. Of one that does not even parse nobody knows what it hid.
+fn close_left_out(catalog: &Catalog, documents: &[&Definition], bindings: &mut Bindings) {
+    let left_out =
+        catalog.definitions.iter().filter(|it| !documents.iter().any(|used| std::ptr::eq(*used, *it)));
+    for document in left_out {
+        let parsed = Document::parse(document.sdl.as_str(), &document.name);
+        bindings.all_channels_closed |= parsed.is_err();
+        let parsed = parsed.unwrap_or_else(|refused| refused.partial);
+        for definition in &parsed.definitions {
+            let fields = match definition {
+                ast::Definition::ObjectTypeDefinition(it) => &it.fields,
+                ast::Definition::ObjectTypeExtension(it) => &it.fields,
+                _ => continue,
+            };
+            let events = fields.iter().filter_map(|field| OnEvent::of(&field.directives));
+            bindings.redacted_channels.extend(events.map(|event| event.channel));
+        }
+    }
+}
+
 fn compile(
     tables: &[AttachedTable],
     catalog: &Catalog,
@@ -119,6 +142,7 @@ fn compile(
     }
     let built = builder.build().map_err(|refused| first(&refused.errors))?;
     let mut schema = built.validate().map_err(|refused| first(&refused.errors))?.into_inner();
+    close_left_out(catalog, documents, &mut bindings);
     bind(&schema, &mut bindings).map_err(SchemaError::Invalid)?;
     strip(&mut schema);
     let schema = schema.validate().map_err(|refused| first(&refused.errors))?;

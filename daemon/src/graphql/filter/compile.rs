@@ -40,7 +40,9 @@ pub(in crate::graphql) fn compile(
     value: &Value,
     limits: &Limits,
 ) -> Result<Filter, Refused> {
-    let mut compiler = Compiler { filter_type, limits, tests_left: limits.filter_tests };
+    let most = limits.filter_tests;
+    let mut compiler =
+        Compiler { filter_type, limits, tests_left: most, filters_left: most.saturating_add(1) };
     compiler.filter(value)
 }
 
@@ -63,11 +65,16 @@ struct Compiler<'a> {
     filter_type: &'a FilterType,
     limits: &'a Limits,
     tests_left: usize,
+    /// Empty filters are work for every event, too.
+    filters_left: usize,
 }
 
 impl Compiler<'_> {
     /// A filter is as deep as its value, which the document or the JSON parser has bounded.
     fn filter(&mut self, value: &Value) -> Result<Filter, Refused> {
+        self.filters_left = self.filters_left.checked_sub(1).ok_or_else(|| {
+            Refused::new(format!("a filter has at most {} nested filters", self.limits.filter_tests))
+        })?;
         let Value::Object(members) = value else { return Ok(Filter::All(Vec::new())) };
         let mut all = Vec::with_capacity(members.len());
         for (name, value) in given(members) {
@@ -87,7 +94,7 @@ impl Compiler<'_> {
     }
 
     fn filters(&mut self, value: &Value) -> Result<Vec<Filter>, Refused> {
-        let filters = value.as_array().into_iter().flatten().enumerate();
+        let filters = self.items(value).map_err(Refused::new)?.iter().enumerate();
         filters
             .map(|(index, value)| self.filter(value).map_err(|refused| refused.within(format!("[{index}]"))))
             .collect()

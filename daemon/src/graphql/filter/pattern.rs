@@ -1,78 +1,129 @@
 //! LIKE patterns.
+//!
+//! Matched here and not by regular expressions: those take kilobytes each, and there are as many as
+//! subscribers think of.
 
-use std::hash::{Hash, Hasher};
+/// Longest pattern: what bounds the time that a match takes.
+const PATTERN_BYTES_MAX: usize = 256;
 
-use regex::{Regex, RegexBuilder};
-
-/// Longest pattern. What it compiles to is a few hundred times its size.
-const PATTERN_BYTES_MAX: usize = 1_024;
-
-/// A compiled pattern. Matching takes time linear in the text.
-#[derive(Debug, Clone)]
+/// A pattern: pieces of text with any text between them. The first stands at the start of the text, the
+/// last at its end.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
-    text: Box<str>,
+    pieces: Box<[Box<[Wanted]>]>,
+    /// Whether case does not matter.
     fold: bool,
-    regex: Regex,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Wanted {
+    Any,
+    /// In lower case, if case does not matter.
+    Character(char),
 }
 
 impl Pattern {
-    /// Compiles a pattern of SQL: `%` is any text, `_` any character, `\` takes the next as it stands.
+    /// Reads a pattern of SQL: `%` is any text, `_` any character, `\` takes the next as it stands.
     /// With `fold`, case does not matter.
     pub(super) fn new(text: &str, fold: bool) -> Result<Self, String> {
         if text.len() > PATTERN_BYTES_MAX {
             return Err(format!("a pattern has at most {PATTERN_BYTES_MAX} bytes"));
         }
-        let mut expression = String::from("^");
+        let mut pieces = vec![Vec::new()];
         let mut characters = text.chars();
         while let Some(character) = characters.next() {
-            match character {
-                '%' => expression.push_str(".*"),
-                '_' => expression.push('.'),
+            let wanted = match character {
+                '%' => {
+                    pieces.push(Vec::new());
+                    continue;
+                }
+                '_' => Wanted::Any,
                 '\\' => match characters.next() {
-                    Some(literal) => expression.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4]))),
+                    Some(literal) => Wanted::Character(folded(literal, fold)),
                     None => return Err("the pattern must not end with the escape character \\".to_owned()),
                 },
-                literal => expression.push_str(&regex::escape(literal.encode_utf8(&mut [0; 4]))),
+                literal => Wanted::Character(folded(literal, fold)),
+            };
+            if let Some(piece) = pieces.last_mut() {
+                piece.push(wanted);
             }
         }
-        expression.push('$');
-        let regex = RegexBuilder::new(&expression).dot_matches_new_line(true).case_insensitive(fold).build();
-        let regex = regex.map_err(|_| "the pattern is too large".to_owned())?;
-        Ok(Self { text: text.into(), fold, regex })
+        Ok(Self { pieces: pieces.into_iter().map(Into::into).collect(), fold })
     }
 
     pub(super) fn matches(&self, text: &str) -> bool {
-        self.regex.is_match(text)
+        let (first, rest) = match &*self.pieces {
+            [] => return text.is_empty(),
+            [only] => return self.starts(text, only).is_some_and(str::is_empty),
+            [first, rest @ ..] => (first, rest),
+        };
+        let Some(mut text) = self.starts(text, first) else { return false };
+        let Some((last, between)) = rest.split_last() else { return false };
+        // The leftmost place of each leaves the most text for those that follow.
+        for piece in between {
+            let found = std::iter::successors(Some(text), |text| without_first(text));
+            match found.filter_map(|text| self.starts(text, piece)).next() {
+                Some(after) => text = after,
+                None => return false,
+            }
+        }
+        let length = text.chars().count();
+        let Some(skipped) = length.checked_sub(last.len()) else { return false };
+        let end = text.char_indices().nth(skipped).map_or("", |(start, _)| &text[start..]);
+        self.starts(end, last).is_some_and(str::is_empty)
+    }
+
+    /// What follows a piece that stands at the start of a text.
+    fn starts<'t>(&self, text: &'t str, piece: &[Wanted]) -> Option<&'t str> {
+        let mut characters = text.chars();
+        for wanted in piece {
+            let character = characters.next()?;
+            match wanted {
+                Wanted::Character(wanted) if folded(character, self.fold) != *wanted => return None,
+                Wanted::Any | Wanted::Character(_) => {}
+            }
+        }
+        Some(characters.as_str())
     }
 }
 
-/// Patterns of one text are equal.
-impl PartialEq for Pattern {
-    fn eq(&self, other: &Self) -> bool {
-        (&self.text, self.fold) == (&other.text, other.fold)
-    }
+fn without_first(text: &str) -> Option<&str> {
+    let mut characters = text.chars();
+    characters.next().map(|_| characters.as_str())
 }
 
-impl Eq for Pattern {}
-
-impl Hash for Pattern {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.text, self.fold).hash(state);
+/// The lower case of a character, where that is one character; PostgreSQL folds in this way, too.
+fn folded(character: char, fold: bool) -> char {
+    let mut lower = character.to_lowercase();
+    match (fold, lower.next(), lower.next()) {
+        (true, Some(lower), None) => lower,
+        _ => character,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Pattern;
+    use super::{PATTERN_BYTES_MAX, Pattern};
 
     #[test]
     fn patterns_match_as_like_does() {
         for (pattern, text, matches) in [
             ("a%", "abc", true),
             ("a%", "ba", false),
+            ("%c", "abc", true),
+            ("%b%", "abc", true),
+            ("%b%b%", "abc", false),
+            ("a%a", "a", false),
+            ("ab%ba", "aba", false),
+            ("ab%ba", "abba", true),
+            ("%ab%ab", "abab", true),
+            ("%aab%", "aaab", true),
             ("a_c", "aäc", true),
             ("a_c", "ac", false),
+            ("%_", "", false),
+            ("%_c%", "abc", true),
             ("%", "", true),
+            ("%%", "x", true),
             ("", "", true),
             ("", "a", false),
             ("50\\%", "50%", true),
@@ -87,8 +138,8 @@ mod tests {
         }
         assert!(Pattern::new("Ä%", true).unwrap().matches("äB"));
         assert!(Pattern::new("a\\", false).unwrap_err().contains("escape"));
-        assert!(Pattern::new(&"a".repeat(1_025), false).is_err());
-        assert!(Pattern::new(&"%_".repeat(512), true).is_ok());
+        assert!(Pattern::new(&"a".repeat(PATTERN_BYTES_MAX + 1), false).is_err());
+        assert!(Pattern::new(&"%_".repeat(PATTERN_BYTES_MAX / 2), true).unwrap().matches(&"ä".repeat(128)));
         assert_eq!(Pattern::new("a", false).unwrap(), Pattern::new("a", false).unwrap());
         assert_ne!(Pattern::new("a", false).unwrap(), Pattern::new("a", true).unwrap());
     }

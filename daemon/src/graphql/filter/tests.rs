@@ -181,8 +181,11 @@ fn what_cannot_be_compared_is_refused_with_its_place() {
     assert!(
         message(r#"{ or: [{}, { note: { like: "x\\" } }] }"#).starts_with("Argument filter.or[1].note.like:")
     );
-    let many = (0..101).map(|number| format!("{{ id: {{ gt: {number} }} }}")).collect::<String>();
+    let many = (0..51).map(|number| format!("{{ id: {{ gt: {number}, lt: 9 }} }}")).collect::<String>();
     assert!(message(&format!("{{ or: [{many}] }}")).contains("at most 100 comparisons"));
+    let empty = "{} ".repeat(60);
+    assert!(message(&format!("{{ or: [{empty}], and: [{empty}] }}")).contains("at most 100 nested filters"));
+    assert!(message(&format!("{{ or: [{}] }}", "{} ".repeat(101))).contains("at most 100 items"));
     assert!(message(&format!("{{ id: {{ in: [{}] }} }}", "1 ".repeat(101))).contains("at most 100 items"));
 }
 

@@ -64,8 +64,8 @@ pub(super) struct Request {
 }
 
 impl Request {
-    fn show(mut self, old: bool) {
-        let result = self.view.show(&self.result, &self.event.event, old);
+    fn show(mut self, old: bool, hidden: &[Box<str>]) {
+        let result = self.view.show(&self.result, &self.event.event, old, hidden);
         if let Some(promise) = self.promise.take() {
             promise.keep(result);
         }
@@ -231,7 +231,7 @@ impl Desk {
             for request in awaited.requests {
                 // The privilege may have gone since the subscription began.
                 if !request.view.columns.iter().any(|column| found.hidden.contains(column)) {
-                    request.show(old);
+                    request.show(old, &found.hidden);
                 }
             }
         }

@@ -44,8 +44,16 @@ pub(super) struct View {
 
 impl View {
     /// The result; nothing if the event does not pass the filter without its old record.
-    fn show(&self, result: &ResultPlan, event: &Event, old: bool) -> Option<Bytes> {
-        let mut parsed = ParsedEvent::new(event);
+    /// `hidden` are columns that the role may not select: not even that they changed is told.
+    fn show(&self, result: &ResultPlan, event: &Event, old: bool, hidden: &[Box<str>]) -> Option<Bytes> {
+        let changed = event.changed_columns.as_ref().filter(|_| !hidden.is_empty());
+        let redacted = changed.map(|changed| Event {
+            changed_columns: Some(
+                changed.iter().filter(|column| !hidden.contains(column)).cloned().collect(),
+            ),
+            ..event.clone()
+        });
+        let mut parsed = ParsedEvent::new(redacted.as_ref().unwrap_or(event));
         if !old {
             parsed.old = None;
         }

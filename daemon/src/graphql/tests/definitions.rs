@@ -233,6 +233,51 @@ fn one_of_is_declared_where_it_is_used_and_enforced() {
 }
 
 #[test]
+fn a_document_that_is_left_out_keeps_its_channels_closed() {
+    let hiding = r#"type Note { text: String ip: String @visibleTo(roles: ["ops"]) order: Missing }
+        extend type Subscription { noted: Note @event(channel: "notes") }"#;
+    let schema = build(&[("hiding", hiding)]);
+    assert_eq!(schema.problems().len(), 1);
+    let read =
+        |channel: &str| try_subscribe(&schema, None, &format!("events(channel: {channel:?}) {{ data }}"));
+    assert_eq!(read("notes").unwrap_err().extensions.code, "FORBIDDEN");
+    assert!(read("chat").is_ok());
+    let unreadable = build(&[("unreadable", "type {")]);
+    let refused = try_subscribe(&unreadable, None, r#"events(channel: "chat") { data }"#);
+    assert_eq!(refused.unwrap_err().extensions.code, "FORBIDDEN", "nobody knows what it hid");
+}
+
+#[test]
+fn types_behind_interfaces_are_counted_before_they_fill_the_memory() {
+    let schema = build(&[(
+        "nodes",
+        "interface Node { parent: Node }
+         type A implements Node { parent: Node } type B implements Node { parent: Node }
+         extend type Subscription { node: Node @event(channel: \"nodes\") }",
+    )]);
+    let nested =
+        |depth: usize| format!("node {{ {} __typename {} }}", "parent {".repeat(depth), "}".repeat(depth));
+    subscribe(&schema, None, &nested(5));
+    let refused = try_subscribe(&schema, None, &nested(25)).unwrap_err();
+    assert_eq!(refused.extensions.code, "TOO_MANY_FIELDS");
+}
+
+#[test]
+fn a_result_of_nothing_but_names_is_bounded_too() {
+    let schema = build(&[(
+        "items",
+        "type Item { x: Int } extend type Subscription { items: [Item] @event(channel: \"items\") }",
+    )]);
+    let aliases: String =
+        (0..40).map(|number| format!("a{number}_{}: __typename ", "x".repeat(1_000))).collect();
+    let interest = subscribe(&schema, None, &format!("items {{ {aliases} }}"));
+    let event = published("items", &format!("[{}{{}}]", "{},".repeat(5_000)));
+    let result = interest.projection.project(&ParsedEvent::new(&event));
+    assert!(result.len() < (9 << 20), "{}", result.len());
+    assert!(String::from_utf8_lossy(&result).contains("RESULT_TOO_LARGE"));
+}
+
+#[test]
 fn a_table_that_comes_later_keeps_its_channel() {
     let tables = vec![table("Chat", &[("id", "int4#")])];
     let definitions = vec![Definition {

@@ -55,6 +55,11 @@ impl Listener {
         self.signals.schema_changed.swap(false, Ordering::AcqRel)
     }
 
+    /// Whether they changed; the next [`Listener::take_schema_changed`] still says so.
+    pub(super) fn schema_changed(&self) -> bool {
+        self.signals.schema_changed.load(Ordering::Acquire)
+    }
+
     /// Makes the next look at the attached tables due.
     pub(super) fn set_schema_changed(&self) {
         self.signals.schema_changed.store(true, Ordering::Release);

@@ -31,7 +31,7 @@ pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backlog::Backlog;
 use error::SessionError;
@@ -49,6 +49,10 @@ const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
 
 /// Longest pause before connecting again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// The catalog is read again after this time though nothing said that it changed: a session may have
+/// switched notifications off.
+const CATALOG_AGE_MAX: Duration = Duration::from_secs(60);
 
 /// Connects as a follower would, and reads the attached tables. An error says what to do.
 ///
@@ -77,6 +81,9 @@ pub struct PostgresSource {
     backlog: Option<Backlog>,
     /// Whether retention has removed events that were not handed over.
     expired: bool,
+    /// The catalog that was handed over last, and when it was read.
+    catalog: Option<Catalog>,
+    catalog_read_at: Option<Instant>,
     /// Whether to poll without waiting for a wake-up.
     poll_now: bool,
     /// Failures to connect since the last success.
@@ -94,6 +101,8 @@ impl PostgresSource {
             session: None,
             backlog: None,
             expired: false,
+            catalog: None,
+            catalog_read_at: None,
             poll_now: false,
             failures: 0,
         }
@@ -102,6 +111,18 @@ impl PostgresSource {
     /// One turn: connects, or waits for a reason to poll and polls. `None` if nothing came of it.
     async fn turn(&mut self) -> Result<Option<Step>, SessionError> {
         let Some(session) = &mut self.session else { return self.connect().await };
+        // Before any event: what was closed or narrowed must hold for the pages of a backlog, too.
+        let read_again = self.catalog_read_at.is_none_or(|at| at.elapsed() >= CATALOG_AGE_MAX);
+        if session.listener.take_schema_changed() || read_again {
+            self.poll_now = true;
+            let catalog = catalog::load(&session.poller.client, &self.options.roles).await?;
+            self.catalog_read_at = Some(Instant::now());
+            if self.catalog.as_ref() == Some(&catalog) {
+                return Ok(None);
+            }
+            self.catalog = Some(catalog.clone());
+            return Ok(Some(Step::Catalog(catalog)));
+        }
         if let Some(backlog) = &mut self.backlog {
             let page = backlog.next_page(&session.poller, &self.options).await?;
             if page.last {
@@ -113,11 +134,9 @@ impl PostgresSource {
         if !std::mem::take(&mut self.poll_now) {
             session.listener.wait(self.options.safety_poll).await?;
         }
-        if session.listener.take_schema_changed() {
+        if session.listener.schema_changed() {
             self.poll_now = true;
-            return Ok(Some(Step::Catalog(
-                catalog::load(&session.poller.client, &self.options.roles).await?,
-            )));
+            return Ok(None);
         }
         let Some(seen) = self.seen.clone() else { return Ok(None) };
         match session.poller.poll(&seen, &self.options).await? {

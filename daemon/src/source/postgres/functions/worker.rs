@@ -80,11 +80,12 @@ impl Worker {
             // One of them is to blame, and only that one is to pay.
             Err(_) if jobs.len() > 1 => self.queue.retry_alone(jobs),
             Err(trouble) => {
+                // The database's own log has its message, which may quote a claim or a value of a record.
+                let reason = trouble.code();
                 if matches!(jobs[0].question, Question::Check(_)) {
-                    // The message may quote a claim or a value of a record.
-                    tracing::warn!(role = %jobs[0].call.caller.role, reason = %trouble.code(), "a check of policies failed");
+                    tracing::warn!(role = %jobs[0].call.caller.role, %reason, "a check of policies failed");
                 } else {
-                    tracing::warn!(%function, reason = %trouble.for_people(), "a resolver failed");
+                    tracing::warn!(%function, %reason, "a resolver failed");
                 }
                 jobs.into_iter().for_each(|job| answer(job, Err(trouble.for_callers())));
             }
@@ -151,19 +152,8 @@ impl Trouble {
     fn code(&self) -> String {
         match self {
             Self::Database(error) => {
-                error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned())
+                error.code().map_or_else(|| error.to_string(), |code| format!("SQLSTATE {}", code.code()))
             }
-            Self::Silence | Self::Unreachable => self.for_people(),
-        }
-    }
-
-    /// For the log.
-    fn for_people(&self) -> String {
-        match self {
-            Self::Database(error) => match error.as_db_error() {
-                Some(error) => format!("{}: {}", error.code().code(), error.message()),
-                None => error.to_string(),
-            },
             Self::Silence => "the database did not answer in time".into(),
             Self::Unreachable => "the database cannot be reached".into(),
         }
