@@ -110,9 +110,13 @@ impl Connection {
         }
         let before = into.len();
         while into.len() == before {
-            tokio::select! {
-                () = self.mailbox.drain(into) => self.throttles.conflate(into, before),
-                () = self.throttles.wait() => self.throttles.release(into),
+            if self.throttles.is_empty() {
+                self.mailbox.drain(into).await;
+            } else {
+                tokio::select! {
+                    () = self.mailbox.drain(into) => self.throttles.conflate(into, before),
+                    () = self.throttles.wait() => self.throttles.release(into),
+                }
             }
             self.forget_ended(into, before);
         }

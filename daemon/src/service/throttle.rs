@@ -185,6 +185,11 @@ impl Throttles {
         self.0.remove(&subscription);
     }
 
+    /// Whether no subscription is throttled.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether nothing waits.
     pub(super) fn are_quiet(&self) -> bool {
         self.0.values().all(|throttled| throttled.due().is_none())
@@ -206,9 +211,6 @@ impl Throttles {
 
     /// Takes out of the deliveries from `from` on what has to wait.
     pub(super) fn conflate(&mut self, deliveries: &mut Vec<Delivery>, from: usize) {
-        if self.0.is_empty() {
-            return;
-        }
         let now = Instant::now();
         for delivery in deliveries.split_off(from) {
             match delivery {
