@@ -66,6 +66,17 @@ pub enum ClientError {
     /// The schema changed under the subscription.
     #[error("The schema has changed and this document is no longer valid.")]
     SchemaChanged,
+    /// Row security could not be evaluated for an event.
+    #[error(
+        "Whether you may see an event could not be decided in time, so there may be a gap; subscribe again."
+    )]
+    Undecided,
+    /// The rows to begin with are too many; the limit.
+    #[error("@initial: more than {0} match; narrow the filter, or read the rows in another way.")]
+    InitialTooLarge(Box<str>),
+    /// The rows to begin with could not be read; why.
+    #[error("@initial: {0}.")]
+    InitialFailed(Box<str>),
 }
 
 impl ClientError {
@@ -91,6 +102,9 @@ impl ClientError {
             Self::HistoryChanged => "CURSOR_HISTORY_CHANGED",
             Self::Expired => "CURSOR_EXPIRED",
             Self::SchemaChanged => "SCHEMA_CHANGED",
+            Self::Undecided => "POLICIES_UNDECIDED",
+            Self::InitialTooLarge(_) => "INITIAL_TOO_LARGE",
+            Self::InitialFailed(_) => "INITIAL_FAILED",
         }
     }
 
@@ -107,7 +121,13 @@ impl ClientError {
             Self::TooManySubscriptions(_) => 429,
             Self::SingleConnectionUnsupported => 501,
             Self::Overloaded | Self::NotReady | Self::Draining => 503,
-            Self::SlowConsumer | Self::HistoryChanged | Self::Expired | Self::SchemaChanged => 500,
+            Self::SlowConsumer
+            | Self::HistoryChanged
+            | Self::Expired
+            | Self::SchemaChanged
+            | Self::Undecided
+            | Self::InitialTooLarge(_)
+            | Self::InitialFailed(_) => 500,
         }
     }
 
@@ -131,6 +151,9 @@ impl From<EndReason> for ClientError {
             EndReason::HistoryChanged => Self::HistoryChanged,
             EndReason::Expired => Self::Expired,
             EndReason::SchemaChanged => Self::SchemaChanged,
+            EndReason::Undecided => Self::Undecided,
+            EndReason::InitialTooLarge(limit) => Self::InitialTooLarge(limit),
+            EndReason::InitialFailed(why) => Self::InitialFailed(why),
         }
     }
 }

@@ -143,6 +143,7 @@ impl Schema {
             // Fields of tables are not resolved by functions, so there is one of them at most.
             deferral: guard.map(|guard| guard as Arc<dyn Deferral>).or(deferral),
             throttle,
+            beginning: None,
         };
         Ok((Prepared::Subscription(interest), authorization))
     }

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::promise::Slot;
+use super::initial::{Initial, Place, Relation, Rows};
+use super::promise::{Outcome, Slot};
 
 /// Number of a subscription, unique within its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,12 +29,22 @@ pub enum Delivery {
         /// Where the subscription stands once this result has been seen.
         cursor: CursorText,
     },
-    /// A subscription is live, told before its first result to a client that asked.
-    Acknowledgement {
+    /// A complete result, with what its extensions have to say: of a row that was there, or that the
+    /// subscription is live.
+    Whole {
         /// The subscription that it belongs to.
         subscription: SubscriptionId,
-        /// What the client is told: a complete result without data.
+        /// The result.
         result: Bytes,
+        /// Where the subscription stands, if it can be resumed from here; otherwise empty.
+        cursor: CursorText,
+    },
+    /// Every row that was there has been delivered; the changes follow.
+    Begun {
+        /// The subscription that it belongs to.
+        subscription: SubscriptionId,
+        /// How many rows there were.
+        rows: usize,
         /// Where the subscription starts.
         cursor: CursorText,
     },
@@ -43,7 +54,8 @@ pub enum Delivery {
         subscription: SubscriptionId,
         /// Why.
         reason: EndReason,
-        /// Where the subscription stood: everything before it has been delivered.
+        /// Where the subscription stood: everything before it has been delivered. Empty if it never came
+        /// to its beginning.
         cursor: CursorText,
     },
 }
@@ -53,14 +65,15 @@ impl Delivery {
     pub fn subscription(&self) -> SubscriptionId {
         match self {
             Self::Next { subscription, .. }
-            | Self::Acknowledgement { subscription, .. }
+            | Self::Whole { subscription, .. }
+            | Self::Begun { subscription, .. }
             | Self::End { subscription, .. } => *subscription,
         }
     }
 }
 
 /// Why the hub ended a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EndReason {
     /// The mailbox was full: `SLOW_CONSUMER`.
     SlowConsumer,
@@ -70,6 +83,12 @@ pub enum EndReason {
     Expired,
     /// A schema change made the document invalid: `SCHEMA_CHANGED`.
     SchemaChanged,
+    /// Whether the subscriber may see an event could not be decided: `POLICIES_UNDECIDED`.
+    Undecided,
+    /// The rows to begin with are more than the limit, which stands here: `INITIAL_TOO_LARGE`.
+    InitialTooLarge(Box<str>),
+    /// The rows to begin with could not be read, for the reason here: `INITIAL_FAILED`.
+    InitialFailed(Box<str>),
 }
 
 /// How much a mailbox holds. When a result does not fit, its subscription ends with
@@ -100,7 +119,7 @@ pub struct Mailbox {
 #[derive(Debug, Default)]
 struct State {
     queue: VecDeque<Entry>,
-    /// How many entries are [`Entry::Later`].
+    /// How many entries are not [`Entry::Now`].
     later: usize,
     /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
     /// slot in the moment before [`Mailbox::settled`] counts it.
@@ -109,19 +128,63 @@ struct State {
     last_event: u64,
 }
 
-/// A delivery, or the place of one whose result is still being made.
+/// A delivery, or the place of one that is still being made.
 #[derive(Debug)]
 enum Entry {
     Now(Delivery),
-    Later { subscription: SubscriptionId, slot: Arc<Slot>, cursor: CursorText },
+    Later(Later),
+    /// The rows that a subscription begins with.
+    Initial {
+        subscription: SubscriptionId,
+        initial: Arc<Initial>,
+    },
 }
 
 impl Entry {
     fn subscription(&self) -> SubscriptionId {
         match self {
             Self::Now(delivery) => delivery.subscription(),
-            Self::Later { subscription, .. } => *subscription,
+            Self::Later(later) => later.subscription,
+            Self::Initial { subscription, .. } => *subscription,
         }
+    }
+}
+
+/// The place of a result that is still being made, or that may yet turn out to be in the rows that its
+/// subscription begins with.
+#[derive(Debug)]
+pub(super) struct Later {
+    pub(super) subscription: SubscriptionId,
+    pub(super) slot: Arc<Slot>,
+    /// Where the subscription stands after the event.
+    pub(super) cursor: CursorText,
+    /// Where it stood before it.
+    pub(super) before: CursorText,
+    /// Rows that were not there yet when the event came, and where it stands.
+    pub(super) unless: Option<(Arc<Initial>, Arc<Place>)>,
+}
+
+impl Later {
+    /// What comes of it: bytes that it took and a delivery, if there is one. Nothing if that is not known yet.
+    fn settled(&self) -> Option<(usize, Option<Delivery>)> {
+        let outcome = self.slot.get()?;
+        let bytes = if let Outcome::Shown(result) = &outcome { result.len() } else { 0 };
+        let (cursor, before) = match self.unless.as_ref().map(|(initial, place)| initial.relation(place)) {
+            None | Some(Relation::Later) => (self.cursor.clone(), self.before.clone()),
+            Some(Relation::Ahead { cursor, before }) => (cursor, before),
+            Some(Relation::Contained) => return Some((bytes, None)),
+            // The rows stand before it in the queue.
+            Some(Relation::Unknown) => return None,
+        };
+        let subscription = self.subscription;
+        Some((
+            bytes,
+            match outcome {
+                Outcome::Shown(result) => Some(Delivery::Next { subscription, result, cursor }),
+                Outcome::Hidden => None,
+                Outcome::Lost(reason) => Some(Delivery::End { subscription, reason, cursor: before }),
+            },
+        ))
     }
 }
 
@@ -162,30 +225,43 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Adds the place of a result that is still being made. Its bytes count once they are there.
+    /// Adds the place of a result that is still being made, of the event with this running number. Its
+    /// bytes count once they are there.
     ///
     /// # Errors
     ///
     /// If the mailbox is full; it is left as it was.
-    pub fn push_later(
-        self: &Arc<Self>,
-        subscription: SubscriptionId,
-        slot: &Arc<Slot>,
-        cursor: &CursorText,
-        event: u64,
-    ) -> Result<(), Full> {
+    pub(super) fn push_later(self: &Arc<Self>, later: Later, event: u64) -> Result<(), Full> {
         let mut state = self.state.lock();
         if state.queue.len() >= self.limits.messages || state.bytes > self.limits.bytes.cast_signed() {
             return Err(Full);
         }
-        state.bytes += slot.watch(self).unwrap_or(0).cast_signed();
+        state.bytes += later.slot.watch(self).unwrap_or(0).cast_signed();
         state.later += 1;
         state.last_event = event;
-        self.append(state, Entry::Later { subscription, slot: slot.clone(), cursor: cursor.clone() });
+        self.append(state, Entry::Later(later));
         Ok(())
     }
 
-    /// A slot that this mailbox waits for has got its result.
+    /// Adds the place of the rows that a subscription begins with.
+    pub(super) fn push_initial(&self, subscription: SubscriptionId, initial: &Arc<Initial>) {
+        let mut state = self.state.lock();
+        state.later += 1;
+        self.append(state, Entry::Initial { subscription, initial: initial.clone() });
+    }
+
+    /// Makes room for rows, unless what waits already leaves none.
+    pub(super) fn reserve(&self, bytes: usize) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        let bytes = bytes.cast_signed();
+        if state.bytes > 0 && state.bytes + bytes > self.limits.bytes.cast_signed() {
+            return Err(Full);
+        }
+        state.bytes += bytes;
+        Ok(())
+    }
+
+    /// Something that this mailbox waits for is there, and takes this many bytes.
     pub(super) fn settled(&self, bytes: usize) {
         self.state.lock().bytes += bytes.cast_signed();
         self.filled.notify_one();
@@ -246,15 +322,16 @@ impl State {
                     }
                     Some(delivery)
                 }
-                Entry::Later { .. } => None,
+                Entry::Later(_) | Entry::Initial { .. } => None,
             }));
             self.bytes -= taken;
+            // A burst must not pin its high-water mark for the life of the connection.
             self.queue.shrink_to(64);
             return;
         }
         let mut waiting = HashSet::new();
         let mut kept = VecDeque::new();
-        for entry in self.queue.drain(..) {
+        for entry in std::mem::take(&mut self.queue) {
             if !waiting.is_empty() && waiting.contains(&entry.subscription()) {
                 kept.push_back(entry);
                 continue;
@@ -266,27 +343,49 @@ impl State {
                     }
                     into.push(delivery);
                 }
-                Entry::Later { subscription, slot, cursor } => match slot.get() {
-                    Some(result) => {
+                Entry::Later(later) => match later.settled() {
+                    Some((bytes, delivery)) => {
                         self.later -= 1;
-                        if let Some(result) = result {
-                            self.bytes -= size(&result);
-                            into.push(Delivery::Next { subscription, result, cursor });
-                        }
+                        self.bytes -= bytes.cast_signed();
+                        into.extend(delivery);
+                    }
+                    None => {
+                        waiting.insert(later.subscription);
+                        kept.push_back(Entry::Later(later));
+                    }
+                },
+                Entry::Initial { subscription, initial } => match initial.take() {
+                    Some(begun) => {
+                        self.later -= 1;
+                        self.begin(subscription, begun, into);
                     }
                     None => {
                         waiting.insert(subscription);
-                        kept.push_back(Entry::Later { subscription, slot, cursor });
+                        kept.push_back(Entry::Initial { subscription, initial });
                     }
                 },
             }
         }
-        if kept.is_empty() {
-            // A burst must not pin its high-water mark for the life of the connection.
-            self.queue.shrink_to(64);
-        } else {
-            self.queue = kept;
+        self.queue = kept;
+    }
+
+    /// Takes the rows that a subscription begins with. The last of them is where it can be resumed.
+    fn begin(
+        &mut self,
+        subscription: SubscriptionId,
+        begun: Result<(Rows, CursorText), EndReason>,
+        into: &mut Vec<Delivery>,
+    ) {
+        let (rows, cursor) = match begun {
+            Ok(begun) => begun,
+            Err(reason) => return into.push(Delivery::End { subscription, reason, cursor: "".into() }),
+        };
+        for (index, result) in rows.iter().enumerate() {
+            self.bytes -= size(result);
+            let cursor = if index + 1 == rows.len() { cursor.clone() } else { "".into() };
+            into.push(Delivery::Whole { subscription, result: result.clone(), cursor });
         }
+        into.push(Delivery::Begun { subscription, rows: rows.len(), cursor });
     }
 }
 

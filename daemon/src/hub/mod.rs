@@ -11,9 +11,13 @@ pub mod project;
 
 pub mod promise;
 
+pub mod initial;
+
 pub mod mailbox;
 
 pub mod route;
+
+mod deliver;
 
 pub mod dispatch;
 

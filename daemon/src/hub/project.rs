@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::initial::Beginning;
 use super::promise::Deferral;
 use crate::event::{Event, Members, Operation};
 
@@ -56,6 +57,8 @@ pub struct Interest {
     pub deferral: Option<Arc<dyn Deferral>>,
     /// How the connection conflates the results; the hub delivers all of them.
     pub throttle: Option<Throttle>,
+    /// Reads what is there before the first change, for a subscription that begins with it.
+    pub beginning: Option<Arc<dyn Beginning>>,
 }
 
 /// Of the results of one key that come within an interval, the last one only.

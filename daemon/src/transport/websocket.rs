@@ -360,9 +360,10 @@ impl Session {
                 Delivery::Next { subscription, result, cursor } => {
                     frames.extend(self.machine.next(subscription, &result, &cursor));
                 }
-                Delivery::Acknowledgement { subscription, result, .. } => {
+                Delivery::Whole { subscription, result, .. } => {
                     frames.extend(self.machine.next_whole(subscription, &result));
                 }
+                Delivery::Begun { .. } => {}
                 Delivery::End { subscription, reason, cursor } => {
                     let error = ClientError::from(reason);
                     self.endpoint.count_refusal(&error);

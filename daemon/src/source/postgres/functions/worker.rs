@@ -162,10 +162,15 @@ impl Trouble {
     /// Texts of the database may tell what is not a client's business, except those that the function's
     /// author raised for it.
     fn for_callers(&self) -> CallError {
-        let Self::Database(error) = self else {
-            return if matches!(self, Self::Silence) { CallError::Timeout } else { CallError::Failed };
+        let error = match self {
+            Self::Database(error) => error,
+            Self::Silence => return CallError::Timeout,
+            Self::Unreachable => return CallError::Unavailable,
         };
         match error.as_db_error() {
+            // Without an answer of the database, the connection was lost.
+            None => CallError::Unavailable,
+            Some(error) if is_shutting_down(error.code()) => CallError::Unavailable,
             Some(error)
                 if [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(error.code()) =>
             {
@@ -174,7 +179,12 @@ impl Trouble {
             Some(error) if error.code().code().starts_with("P0") => {
                 CallError::Raised(error.message().to_owned())
             }
-            _ => CallError::Failed,
+            Some(_) => CallError::Failed,
         }
     }
+}
+
+/// Whether the server ended the session, and not the statement.
+fn is_shutting_down(code: &SqlState) -> bool {
+    [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW].contains(code)
 }
