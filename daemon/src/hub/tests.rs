@@ -19,6 +19,8 @@ use crate::source::{Source, Step};
 
 mod deferred;
 
+mod initial;
+
 #[derive(Debug, Default)]
 struct Counting(AtomicUsize);
 
