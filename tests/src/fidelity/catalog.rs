@@ -20,7 +20,6 @@ fn column(name: &str, column_type: &str) -> Column {
 }
 
 pub(super) fn table(type_name: &str, columns: &[(&str, &str)]) -> AttachedTable {
-     oid: 1,
     AttachedTable {
         oid: 1,
         table: format!("public.{}", type_name.to_lowercase()),
