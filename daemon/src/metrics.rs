@@ -16,11 +16,14 @@ use crate::event::Event;
 
 pub mod endpoint;
 
+pub mod initial;
+
 pub mod resolvers;
 
 pub mod row_security;
 
 pub use endpoint::{CaseLabel, EndpointMetrics};
+pub use initial::InitialMetrics;
 pub use resolvers::ResolverMetrics;
 pub use row_security::RowSecurityMetrics;
 
@@ -66,6 +69,8 @@ pub struct Metrics {
     pub resolvers: ResolverMetrics,
     /// What the checks of policies count.
     pub row_security: RowSecurityMetrics,
+    /// What the reads of `@initial` count.
+    pub initial: InitialMetrics,
     /// The channels that are counted by name.
     channels: Arc<Mutex<HashSet<String>>>,
 }
@@ -89,6 +94,7 @@ impl Default for Metrics {
             endpoint: EndpointMetrics::default(),
             resolvers: ResolverMetrics::default(),
             row_security: RowSecurityMetrics::default(),
+            initial: InitialMetrics::default(),
             channels: Arc::default(),
         }
     }
@@ -139,6 +145,7 @@ impl Metrics {
         metrics.endpoint.register(registry);
         metrics.resolvers.register(registry);
         metrics.row_security.register(registry);
+        metrics.initial.register(registry);
         metrics
     }
 

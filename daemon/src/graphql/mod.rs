@@ -60,6 +60,8 @@ mod viewer;
 
 pub mod callers;
 
+mod initial;
+
 mod interest;
 
 mod throttle;

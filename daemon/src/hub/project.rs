@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::equality::normal_form;
 use super::initial::Beginning;
 use super::promise::Deferral;
 use crate::event::{Event, Members, Operation};
@@ -29,6 +30,17 @@ pub struct Constraint {
     pub field: Box<str>,
     /// The values in normal form, see [`super::equality::normal_form`]; at least one, none twice.
     pub values: Vec<Box<str>>,
+}
+
+impl Constraint {
+    /// Whether an event may meet it: it does, or the value that decides was too large to be kept. The rule that
+    /// the router's look-ups follow.
+    pub fn admits(&self, event: &ParsedEvent<'_>) -> bool {
+        match event.record.get(&self.field) {
+            None => event.event.truncated,
+            Some(json) => normal_form(json).is_some_and(|found| self.values.iter().any(|it| **it == *found)),
+        }
+    }
 }
 
 /// The part of a filter that no look-up answers. Pure.

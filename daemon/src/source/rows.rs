@@ -23,8 +23,8 @@ pub struct Read {
     pub conditions: Vec<Narrowing>,
 }
 
-/// A necessary condition, which spares the database handing over rows that nobody wants. Values are texts
-/// as the input function of the column's type reads them; columns go by their unquoted names.
+/// A necessary condition, which spares the database handing over rows that nobody wants. Columns go
+/// by their unquoted names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Narrowing {
     /// The column equals one of these.
@@ -33,6 +33,8 @@ pub enum Narrowing {
         column: Box<str>,
         /// The values.
         values: Vec<Box<str>>,
+        /// What reads them.
+        reads: Reads,
     },
     /// The column compares so with the value.
     Compare {
@@ -42,8 +44,8 @@ pub enum Narrowing {
         comparison: Comparison,
         /// With what.
         value: Box<str>,
-        /// Whether the texts are compared byte by byte instead of as the type would.
-        text: bool,
+        /// What reads it.
+        reads: Reads,
     },
     /// The column's text starts with this.
     StartsWith {
@@ -61,6 +63,17 @@ pub enum Narrowing {
     },
     /// At least one of these conjunctions holds.
     Any(Vec<Vec<Narrowing>>),
+}
+
+/// What reads a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reads {
+    /// The column's type.
+    Column,
+    /// `bigint`: a smaller integer type would refuse a large value instead of finding nothing.
+    Bigint,
+    /// The column's type, which is a text type; texts are compared byte by byte.
+    Bytes,
 }
 
 /// An order of two values.

@@ -1,7 +1,7 @@
 //! Results of tables with row security: they are made once the table's policies have admitted the
 //! event's own record for the subscriber.
 
-mod columns;
+pub(super) mod columns;
 
 mod desk;
 
