@@ -10,18 +10,21 @@ use apollo_compiler::validation::Valid;
 
 use crate::graphql::bindings::Bindings;
 use crate::graphql::definitions::redact;
+use crate::graphql::introspect::opened;
 use crate::graphql::schema::SchemaError;
 
 /// A schema that documents are validated for and executed on.
 #[derive(Debug)]
 pub(super) struct Face {
     pub(super) compiled: Valid<apollo_compiler::Schema>,
+    /// The form of it that queries are executed on.
+    pub(super) opened: Valid<apollo_compiler::Schema>,
     pub(super) implementers: NameMap<Name, Implementers>,
 }
 
 impl Face {
     pub(super) fn new(compiled: Valid<apollo_compiler::Schema>) -> Self {
-        Self { implementers: compiled.implementers_map(), compiled }
+        Self { opened: opened(&compiled), implementers: compiled.implementers_map(), compiled }
     }
 }
 

@@ -6,7 +6,7 @@
 //! `definitions`, `bindings`) and these a `schema` with its `faces`. Once per document: `persisted`,
 //! `lexer`, `limits`, `syntax`, `descriptions`, `cost`, `validate`, `document`, and `places` for whatever
 //! is wrong with it. Once per subscription: `prepare` with `coerce`, `viewer`, `interest`, `filter`,
-//! `throttle`, `calls` and `guard`, or with `query`. Once per distinct result: `plan`, `intern`. Once per event
+//! `throttle`, `calls` and `guard`, or with `query` and `introspect`. Once per distinct result: `plan`, `intern`. Once per event
 //! and distinct result: `project` with `lookup`, `leaf` and `field_error`, and `resolve` where functions take
 //! part, `guard` where policies do; `callers` says on whose behalf they run.
 
@@ -29,6 +29,8 @@ mod sdl;
 mod definitions;
 
 mod faces;
+
+mod introspect;
 
 pub mod schema;
 

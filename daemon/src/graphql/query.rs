@@ -15,6 +15,7 @@ use crate::graphql::coerce::Values;
 use crate::graphql::document::Document;
 use crate::graphql::error::GraphQLError;
 use crate::graphql::faces::Face;
+use crate::graphql::introspect;
 use crate::graphql::places::Places;
 use crate::graphql::schema::Schema;
 
@@ -43,13 +44,12 @@ pub(super) fn execute(
     check_max_depth(executable, operation)
         .map_err(|error| refused("INTROSPECTION_TOO_DEEP", asking, error))?;
     let variables: JsonMap = variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
-    let response = Execution::new(&face.compiled, executable)
+    let response = Execution::new(&face.opened, executable)
         .operation(operation)
         .implementers_map(&face.implementers)
         // Coerced by this module's own rules, which are at least as strict.
         .coerced_variable_values(&Valid::assume_valid(variables))
-        .enable_schema_introspection(true)
-        .execute_sync(&Query(schema))
+        .execute_sync(&Query { schema, face })
         .map_err(|error| refused("BAD_USER_INPUT", None, error))?;
     let result = Bytes::from(serde_json::to_vec(&response).map_err(internal)?);
     let bytes = key.2.len() + result.len();
@@ -91,7 +91,10 @@ fn is_introspection(field: &str) -> bool {
 }
 
 /// The root of queries.
-struct Query<'a>(&'a Schema);
+struct Query<'s> {
+    schema: &'s Schema,
+    face: &'s Face,
+}
 
 /// `Query.tidings`.
 struct ServerInfo<'a>(&'a Schema);
@@ -103,7 +106,12 @@ impl ObjectValue for Query<'_> {
 
     fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
         match info.field_name() {
-            "tidings" => Ok(ResolvedValue::object(ServerInfo(self.0))),
+            "tidings" => Ok(ResolvedValue::object(ServerInfo(self.schema))),
+            "__schema" => Ok(introspect::schema(self.face)),
+            "__type" => {
+                let name = info.arguments().get("name").and_then(|name| name.as_str());
+                Ok(introspect::named(self.face, name.unwrap_or_default()))
+            }
             _ => Err(self.unknown_field_error(info)),
         }
     }

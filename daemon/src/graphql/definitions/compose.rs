@@ -9,6 +9,7 @@ use apollo_compiler::validation::{DiagnosticList, Valid};
 use super::directives::OnEvent;
 use super::{bind::bind, directives, strip::strip};
 use crate::graphql::bindings::{Bindings, MetadataChannels};
+use crate::graphql::introspect::complete;
 use crate::graphql::schema::SchemaError;
 use crate::graphql::sdl::Draft;
 use crate::source::catalog::{AttachedTable, Catalog, Definition};
@@ -34,7 +35,8 @@ pub(in crate::graphql) struct Setting {
 impl Compiled {
     /// Any schema in SDL, whose fields are bound to nothing.
     pub(in crate::graphql) fn parse(sdl: &str) -> Result<Self, SchemaError> {
-        let schema = Schema::parse_and_validate(sdl, "schema").map_err(|refused| first(&refused.errors))?;
+        let parsed = Schema::parse(sdl, "schema").map_err(|refused| first(&refused.errors))?;
+        let schema = validated(parsed)?;
         Ok(Self { schema, bindings: Bindings::default(), problems: Vec::new() })
     }
 }
@@ -145,8 +147,14 @@ fn compile(
     close_left_out(catalog, documents, &mut bindings);
     bind(&schema, &mut bindings).map_err(SchemaError::Invalid)?;
     strip(&mut schema);
-    let schema = schema.validate().map_err(|refused| first(&refused.errors))?;
+    let schema = validated(schema)?;
     Ok(Compiled { schema, bindings, problems })
+}
+
+/// A schema with everything that introspection shows, if it is valid.
+fn validated(mut schema: Schema) -> Result<Valid<Schema>, SchemaError> {
+    complete(&mut schema);
+    schema.validate().map_err(|refused| first(&refused.errors))
 }
 
 /// The first error with its place.

@@ -4,6 +4,8 @@ mod definitions;
 
 mod hostile;
 
+mod introspection;
+
 mod limits;
 
 mod persisted;
