@@ -7,7 +7,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::initial::{Place, Relation};
-use super::mailbox::{CursorText, Full, Later};
+use super::later::Later;
+use super::mailbox::{CursorText, Full};
 use super::project::{ParsedEvent, Predicate, Projection};
 use super::promise::{Deferral, Promise, Slot};
 use super::route::{Found, Group, GroupKey, Groups, Subscriber};

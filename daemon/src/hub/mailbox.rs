@@ -1,95 +1,16 @@
 //! The mailbox: the bounded queue between the dispatcher and one connection.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::initial::{Initial, Place, Relation, Rows};
-use super::promise::{Outcome, Slot};
+use super::initial::{Initial, Rows};
+use super::later::Later;
 
-/// Number of a subscription, unique within its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriptionId(pub u64);
-
-/// The text of a cursor as clients see it: base64url, shared by all who got the same event.
-pub type CursorText = Arc<str>;
-
-/// What a connection finds in its mailbox.
-#[derive(Debug, Clone)]
-pub enum Delivery {
-    /// One result of a subscription.
-    Next {
-        /// The subscription that it belongs to.
-        subscription: SubscriptionId,
-        /// The result, shared by everybody who gets it: a JSON object without its closing brace.
-        result: Bytes,
-        /// Where the subscription stands once this result has been seen.
-        cursor: CursorText,
-    },
-    /// A complete result, with what its extensions have to say: of a row that was there, or that the
-    /// subscription is live.
-    Whole {
-        /// The subscription that it belongs to.
-        subscription: SubscriptionId,
-        /// The result.
-        result: Bytes,
-        /// Where the subscription stands, if it can be resumed from here; otherwise empty.
-        cursor: CursorText,
-    },
-    /// Every row that was there has been delivered; the changes follow.
-    Begun {
-        /// The subscription that it belongs to.
-        subscription: SubscriptionId,
-        /// How many rows there were.
-        rows: usize,
-        /// Where the subscription starts.
-        cursor: CursorText,
-    },
-    /// The hub ended a subscription; nothing follows for it.
-    End {
-        /// The subscription that ended.
-        subscription: SubscriptionId,
-        /// Why.
-        reason: EndReason,
-        /// Where the subscription stood: everything before it has been delivered. Empty if it never came
-        /// to its beginning.
-        cursor: CursorText,
-    },
-}
-
-impl Delivery {
-    /// The subscription that it belongs to.
-    pub fn subscription(&self) -> SubscriptionId {
-        match self {
-            Self::Next { subscription, .. }
-            | Self::Whole { subscription, .. }
-            | Self::Begun { subscription, .. }
-            | Self::End { subscription, .. } => *subscription,
-        }
-    }
-}
-
-/// Why the hub ended a subscription.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndReason {
-    /// The mailbox was full: `SLOW_CONSUMER`.
-    SlowConsumer,
-    /// The source's history was replaced under us: `CURSOR_HISTORY_CHANGED`.
-    HistoryChanged,
-    /// Retention removed events before the source fetched them: `CURSOR_EXPIRED`.
-    Expired,
-    /// A schema change made the document invalid: `SCHEMA_CHANGED`.
-    SchemaChanged,
-    /// Whether the subscriber may see an event could not be decided: `POLICIES_UNDECIDED`.
-    Undecided,
-    /// The rows to begin with are more than the limit, which stands here: `INITIAL_TOO_LARGE`.
-    InitialTooLarge(Box<str>),
-    /// The rows to begin with could not be read, for the reason here: `INITIAL_FAILED`.
-    InitialFailed(Box<str>),
-}
+pub use super::delivery::{CursorText, Delivery, EndReason, SubscriptionId};
 
 /// How much a mailbox holds. When a result does not fit, its subscription ends with
 /// [`EndReason::SlowConsumer`] after what is in the mailbox already; nothing is dropped silently.
@@ -118,9 +39,13 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What has not been looked at yet.
     queue: VecDeque<Entry>,
-    /// How many entries are not [`Entry::Now`].
+    /// How many of these are not [`Entry::Now`].
     later: usize,
+    /// By subscription: what waits because its first is still being made. None is empty.
+    held: HashMap<SubscriptionId, VecDeque<Entry>>,
+    held_entries: usize,
     /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
     /// slot in the moment before [`Mailbox::settled`] counts it.
     bytes: isize,
@@ -150,44 +75,6 @@ impl Entry {
     }
 }
 
-/// The place of a result that is still being made, or that may yet turn out to be in the rows that its
-/// subscription begins with.
-#[derive(Debug)]
-pub(super) struct Later {
-    pub(super) subscription: SubscriptionId,
-    pub(super) slot: Arc<Slot>,
-    /// Where the subscription stands after the event.
-    pub(super) cursor: CursorText,
-    /// Where it stood before it.
-    pub(super) before: CursorText,
-    /// Rows that were not there yet when the event came, and where it stands.
-    pub(super) unless: Option<(Arc<Initial>, Arc<Place>)>,
-}
-
-impl Later {
-    /// What comes of it: bytes that it took and a delivery, if there is one. Nothing if that is not known yet.
-    fn settled(&self) -> Option<(usize, Option<Delivery>)> {
-        let outcome = self.slot.get()?;
-        let bytes = if let Outcome::Shown(result) = &outcome { result.len() } else { 0 };
-        let (cursor, before) = match self.unless.as_ref().map(|(initial, place)| initial.relation(place)) {
-            None | Some(Relation::Later) => (self.cursor.clone(), self.before.clone()),
-            Some(Relation::Ahead { cursor, before }) => (cursor, before),
-            Some(Relation::Contained) => return Some((bytes, None)),
-            // The rows stand before it in the queue.
-            Some(Relation::Unknown) => return None,
-        };
-        let subscription = self.subscription;
-        Some((
-            bytes,
-            match outcome {
-                Outcome::Shown(result) => Some(Delivery::Next { subscription, result, cursor }),
-                Outcome::Hidden => None,
-                Outcome::Lost(reason) => Some(Delivery::End { subscription, reason, cursor: before }),
-            },
-        ))
-    }
-}
-
 /// The mailbox had no room.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
@@ -213,9 +100,9 @@ impl Mailbox {
         let mut state = self.state.lock();
         // A single result larger than the whole mailbox fits an empty one: refusing it would end
         // every subscription that it matches, however fast the client reads.
-        let fits = state.queue.len() < self.limits.messages
+        let fits = state.len() < self.limits.messages
             && state.bytes + size(result) <= self.limits.bytes.cast_signed();
-        if !fits && !state.queue.is_empty() {
+        if !fits && state.len() > 0 {
             return Err(Full);
         }
         state.bytes += size(result);
@@ -233,7 +120,7 @@ impl Mailbox {
     /// If the mailbox is full; it is left as it was.
     pub(super) fn push_later(self: &Arc<Self>, later: Later, event: u64) -> Result<(), Full> {
         let mut state = self.state.lock();
-        if state.queue.len() >= self.limits.messages || state.bytes > self.limits.bytes.cast_signed() {
+        if state.len() >= self.limits.messages || state.bytes > self.limits.bytes.cast_signed() {
             return Err(Full);
         }
         state.bytes += later.slot.watch(self).unwrap_or(0).cast_signed();
@@ -274,8 +161,8 @@ impl Mailbox {
     }
 
     fn append(&self, mut state: MutexGuard<'_, State>, entry: Entry) {
-        // What waits for a slot does not hold back other subscriptions.
-        let may_sleep = state.queue.is_empty() || state.later > 0;
+        // A reader leaves nothing in the queue.
+        let may_sleep = state.queue.is_empty();
         state.queue.push_back(entry);
         drop(state);
         if may_sleep {
@@ -300,7 +187,7 @@ impl Mailbox {
     /// the connection has seen all that there was for it up to that event.
     pub fn is_quiet_since(&self, event: u64) -> bool {
         let state = self.state.lock();
-        state.queue.is_empty() && state.last_event <= event
+        state.len() == 0 && state.last_event <= event
     }
 }
 
@@ -310,10 +197,15 @@ fn size(result: &Bytes) -> isize {
 }
 
 impl State {
+    /// Entries.
+    fn len(&self) -> usize {
+        self.queue.len() + self.held_entries
+    }
+
     /// Takes what is ready. A result that is still being made holds back its own subscription only.
     fn take_ready(&mut self, into: &mut Vec<Delivery>) {
         // The usual case, which every delivery passes through.
-        if self.later == 0 {
+        if self.later == 0 && self.held_entries == 0 {
             let mut taken = 0;
             into.extend(self.queue.drain(..).filter_map(|entry| match entry {
                 Entry::Now(delivery) => {
@@ -329,44 +221,58 @@ impl State {
             self.queue.shrink_to(64);
             return;
         }
-        let mut waiting = HashSet::new();
-        let mut kept = VecDeque::new();
-        for entry in std::mem::take(&mut self.queue) {
-            if !waiting.is_empty() && waiting.contains(&entry.subscription()) {
-                kept.push_back(entry);
-                continue;
-            }
-            match entry {
-                Entry::Now(delivery) => {
-                    if let Delivery::Next { result, .. } = &delivery {
-                        self.bytes -= size(result);
-                    }
-                    into.push(delivery);
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|_, entries| {
+            while let Some(entry) = entries.pop_front() {
+                if let Some(waiting) = self.take_entry(entry, into) {
+                    entries.push_front(waiting);
+                    return true;
                 }
-                Entry::Later(later) => match later.settled() {
-                    Some((bytes, delivery)) => {
-                        self.later -= 1;
-                        self.bytes -= bytes.cast_signed();
-                        into.extend(delivery);
-                    }
-                    None => {
-                        waiting.insert(later.subscription);
-                        kept.push_back(Entry::Later(later));
-                    }
-                },
-                Entry::Initial { subscription, initial } => match initial.take() {
-                    Some(begun) => {
-                        self.later -= 1;
-                        self.begin(subscription, begun, into);
-                    }
-                    None => {
-                        waiting.insert(subscription);
-                        kept.push_back(Entry::Initial { subscription, initial });
-                    }
-                },
+                self.held_entries -= 1;
+            }
+            false
+        });
+        self.later = 0;
+        for entry in std::mem::take(&mut self.queue) {
+            let subscription = entry.subscription();
+            let waiting = match held.get_mut(&subscription) {
+                Some(before) => {
+                    before.push_back(entry);
+                    self.held_entries += 1;
+                    continue;
+                }
+                None => self.take_entry(entry, into),
+            };
+            if let Some(waiting) = waiting {
+                held.insert(subscription, VecDeque::from([waiting]));
+                self.held_entries += 1;
             }
         }
-        self.queue = kept;
+        self.held = held;
+    }
+
+    /// Takes an entry, or gives it back if it is not ready.
+    fn take_entry(&mut self, entry: Entry, into: &mut Vec<Delivery>) -> Option<Entry> {
+        match entry {
+            Entry::Now(delivery) => {
+                if let Delivery::Next { result, .. } = &delivery {
+                    self.bytes -= size(result);
+                }
+                into.push(delivery);
+            }
+            Entry::Later(later) => match later.settled() {
+                Some((bytes, delivery)) => {
+                    self.bytes -= bytes.cast_signed();
+                    into.extend(delivery);
+                }
+                None => return Some(Entry::Later(later)),
+            },
+            Entry::Initial { subscription, initial } => match initial.take() {
+                Some(begun) => self.begin(subscription, begun, into),
+                None => return Some(Entry::Initial { subscription, initial }),
+            },
+        }
+        None
     }
 
     /// Takes the rows that a subscription begins with. The last of them is where it can be resumed.

@@ -13,6 +13,10 @@ pub mod promise;
 
 pub mod initial;
 
+mod delivery;
+
+mod later;
+
 pub mod mailbox;
 
 pub mod route;

@@ -4,6 +4,8 @@ mod definitions;
 
 mod filters;
 
+mod initial;
+
 mod reload;
 
 mod resolvers;

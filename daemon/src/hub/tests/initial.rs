@@ -187,7 +187,8 @@ async fn a_result_that_takes_time_waits_behind_the_rows() {
 
 #[tokio::test]
 async fn a_beginning_that_fails_ends_the_subscription_without_a_cursor() {
-    let failures: [(fn(&Stream, Duty), &str); 4] = [
+    type Fail = fn(&Stream, Duty);
+    let failures: [(Fail, &str); 4] = [
         (
             |_, duty| duty.failed(EndReason::InitialTooLarge("5 rows".into())),
             "End(InitialTooLarge(\"5 rows\"))",
