@@ -223,6 +223,26 @@ async fn columns_need_the_privilege_to_select_them() {
 }
 
 #[tokio::test]
+async fn a_column_that_may_not_be_selected_is_not_named_among_the_changed_ones() {
+    let it = Setting::new("").await;
+    let query = "subscription { docChanged { changedColumns } }";
+    let mut reader = it.subscriber("ann", &it.reader, query).await;
+    let mut editor = it.subscriber("ann", &it.editor, query).await;
+    it.write("insert into docs (id, owner) values (1, 'ann')").await;
+    it.write("update docs set state = 'a', secret = 'x'").await;
+    it.write("update docs set secret = 'y'").await;
+    let told = async |socket: &mut Socket| {
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.push(socket.next().await["data"]["docChanged"]["changedColumns"].take());
+        }
+        told
+    };
+    assert_eq!(told(&mut reader).await, [json!(null), json!(["state"]), json!([])]);
+    assert_eq!(told(&mut editor).await, [json!(null), json!(["state", "secret"]), json!(["secret"])]);
+}
+
+#[tokio::test]
 async fn a_role_that_is_not_listed_is_refused() {
     let it = Setting::new("").await;
     for role in ["admin", "postgres", "nobody", ""] {

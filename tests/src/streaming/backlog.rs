@@ -1,10 +1,13 @@
 //! A batch far larger than one statement carries.
 
+use std::time::Duration;
+
 use tidings_daemon::metrics::Metrics;
 use tidings_daemon::source::postgres::{PostgresOptions, PostgresSource};
-use tidings_daemon::source::{Source, Step};
+use tidings_daemon::source::{Batch, Source, Step};
 
 use super::database_with_orders;
+use crate::support::database::heard;
 use crate::support::within;
 
 #[tokio::test]
@@ -65,4 +68,78 @@ async fn a_backlog_comes_in_pages_each_event_once_and_in_order() {
     .await;
     assert_eq!(late.iter().filter(|event| &*event.event_type == "late").count(), 5);
     assert!(late.iter().all(|event| event.id < ids[0]), "ids drawn first, committed last");
+}
+
+/// Takes steps until a batch with events comes.
+async fn batch(source: &mut PostgresSource) -> Batch {
+    within("a batch", async {
+        loop {
+            match source.next().await {
+                Step::Batch(batch) if !batch.events.is_empty() => return batch,
+                _ => {}
+            }
+        }
+    })
+    .await
+}
+
+/// The tables of the next catalog. No batch may come before it.
+async fn tables(source: &mut PostgresSource) -> Vec<String> {
+    within("a catalog", async {
+        loop {
+            match source.next().await {
+                Step::Catalog(catalog) => {
+                    return catalog.tables.into_iter().map(|table| table.type_name).collect();
+                }
+                Step::Batch(batch) => assert!(batch.events.is_empty(), "events come before the catalog"),
+                Step::Start(_) | Step::Gap(..) => {}
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_changed_while_the_connection_was_lost_comes_before_the_rest_of_a_backlog() {
+    let database = database_with_orders().await;
+    let client = database.connect().await;
+    let options =
+        PostgresOptions { page_events: 100, ..PostgresOptions::new(database.conninfo().parse().unwrap()) };
+    let mut source = PostgresSource::new(options, Metrics::default());
+    let before = tables(&mut source).await;
+    client.run("select publish_event('c', 'bulk', to_jsonb(i)) from generate_series(1, 1000) i").await;
+    assert!(!batch(&mut source).await.last, "a backlog is under way");
+    client
+        .run(
+            "select pg_terminate_backend(pid, 30000) from pg_stat_activity
+                where datname = current_database() and pid <> pg_backend_pid();
+             create table parcels (id int primary key);
+             select attach_trigger('parcels', type_name => 'Parcel')",
+        )
+        .await;
+    assert_eq!(tables(&mut source).await, [before, vec!["Parcel".to_owned()]].concat());
+    while !batch(&mut source).await.last {}
+}
+
+#[tokio::test]
+async fn a_change_that_nobody_was_notified_of_is_found_when_the_catalog_is_old() {
+    let database = database_with_orders().await;
+    let options = PostgresOptions {
+        safety_poll: Duration::from_millis(10),
+        catalog_age_max: Duration::from_millis(50),
+        ..PostgresOptions::new(database.conninfo().parse().unwrap())
+    };
+    let mut source = PostgresSource::new(options, Metrics::default());
+    let before = tables(&mut source).await;
+    let mut listener = database.connect().await;
+    listener.run("listen tidings_schema").await;
+    let client = database.connect().await;
+    client
+        .run(
+            "set tidings.notify = off; create table parcels (id int primary key);
+             select attach_trigger('parcels', type_name => 'Parcel')",
+        )
+        .await;
+    assert_eq!(tables(&mut source).await, [before, vec!["Parcel".to_owned()]].concat());
+    assert_eq!(heard(&mut listener, "tidings_schema", &client).await, [""; 0]);
 }

@@ -208,7 +208,7 @@ impl Check {
             Self::Like(pattern) => pattern.matches(&text()?),
             Self::StartsWith(prefix) => text()?.starts_with(&**prefix),
             Self::List(comparable, check, operands) => {
-                let items = items(comparable, json)?;
+                let items = items(comparable, json, DIMENSIONS_MAX)?;
                 // A null item equals nothing.
                 let known = || items.iter().flatten();
                 match check {
@@ -227,15 +227,20 @@ impl Check {
     }
 }
 
+/// Dimensions that an array of PostgreSQL may have (its `MAXDIM`). What nests deeper is no array of a
+/// column's.
+const DIMENSIONS_MAX: u32 = 6;
+
 /// The items of a JSON list, those of nested lists among them as PostgreSQL counts them; nulls as `None`.
-fn items<'a>(comparable: &Comparable, json: &'a str) -> Option<Vec<Option<Operand<'a>>>> {
+/// Nothing if lists nest deeper than this many dimensions.
+fn items<'a>(comparable: &Comparable, json: &'a str, dimensions: u32) -> Option<Vec<Option<Operand<'a>>>> {
+    let below = dimensions.checked_sub(1)?;
     let list: Vec<&RawValue> = serde_json::from_str(json).ok()?;
     let mut items = Vec::with_capacity(list.len());
     for item in list {
         match item.get().as_bytes().first()? {
             b'n' => items.push(None),
-            // PostgreSQL has six dimensions at most, and JSON text that is deeper does not parse.
-            b'[' => items.extend(self::items(comparable, item.get())?),
+            b'[' => items.extend(self::items(comparable, item.get(), below)?),
             _ => items.push(Some(comparable.read(item.get())?)),
         }
     }

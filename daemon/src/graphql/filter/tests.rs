@@ -166,6 +166,20 @@ fn a_record_that_was_cut_passes_unless_what_was_kept_decides() {
 }
 
 #[test]
+fn lists_are_decided_down_to_the_dimensions_that_arrays_have() {
+    let nested = |depth: usize| {
+        let lines = format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        row(Operation::Insert, &format!(r#"{{"id":7,"lines":{lines}}}"#))
+    };
+    let (has, lacks) = (filtered("{ lines: { contains: [1] } }"), filtered("{ lines: { contains: [2] } }"));
+    for (depth, expected) in [(1, false), (6, false), (7, true), (100_000, true)] {
+        let event = nested(depth);
+        assert!(passes(&has, &event), "{depth}");
+        assert_eq!(passes(&lacks, &event), expected, "a value that no array has is undecided: {depth}");
+    }
+}
+
+#[test]
 fn what_cannot_be_compared_is_refused_with_its_place() {
     let message = |filter: &str| {
         let document = format!("subscription {{ orderChanged(filter: {filter}) {{ eventId }} }}");

@@ -6,6 +6,8 @@ mod hostile;
 
 mod introspection;
 
+mod kept;
+
 mod limits;
 
 mod persisted;

@@ -50,10 +50,6 @@ const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before connecting again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The catalog is read again after this time though nothing said that it changed: a session may have
-/// switched notifications off.
-const CATALOG_AGE_MAX: Duration = Duration::from_secs(60);
-
 /// Connects as a follower would, and reads the attached tables. An error says what to do.
 ///
 /// # Errors
@@ -112,7 +108,7 @@ impl PostgresSource {
     async fn turn(&mut self) -> Result<Option<Step>, SessionError> {
         let Some(session) = &mut self.session else { return self.connect().await };
         // Before any event: what was closed or narrowed must hold for the pages of a backlog, too.
-        let read_again = self.catalog_read_at.is_none_or(|at| at.elapsed() >= CATALOG_AGE_MAX);
+        let read_again = self.catalog_read_at.is_none_or(|at| at.elapsed() >= self.options.catalog_age_max);
         if session.listener.take_schema_changed() || read_again {
             self.poll_now = true;
             let catalog = catalog::load(&session.poller.client, &self.options.roles).await?;

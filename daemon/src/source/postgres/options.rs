@@ -12,6 +12,9 @@ pub struct PostgresOptions {
     pub database: Config,
     /// Longest time between two polls when no wake-up arrives.
     pub safety_poll: Duration,
+    /// Age at which the catalog is read again though nothing said that it changed: a session may have
+    /// switched notifications off.
+    pub catalog_age_max: Duration,
     /// Most events that one statement hands over.
     pub page_events: usize,
     /// Payload bytes after which a page ends, however few events it has.
@@ -43,6 +46,7 @@ impl PostgresOptions {
         Self {
             database,
             safety_poll: Duration::from_secs(1),
+            catalog_age_max: Duration::from_secs(60),
             page_events: 5_000,
             page_bytes: 16 * 1024 * 1024,
             roles: Vec::new(),
