@@ -29,7 +29,9 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
             let functions = Arc::new(functions);
             options.schema.policies = Some(functions.clone());
             options.schema.policy_metrics = metrics.row_security.clone();
-            options.schema.functions = Some(functions);
+            options.schema.functions = Some(functions.clone());
+            options.schema.rows = Some(functions);
+            options.schema.initial_metrics = metrics.initial.clone();
             Service::start(PostgresSource::new(source, metrics.clone()), options)
         }
         SourceKind::Memory => {

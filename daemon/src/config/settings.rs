@@ -398,6 +398,18 @@ pub const SETTINGS: &[Setting] = &[
         put!(c.schema.limits.cache_bytes = v.count(KIB * KIB, 16 * GIB)),
     ),
     setting(
+        "initial.max_rows",
+        "Rows that a subscription may begin with",
+        "1 to 1000000",
+        put!(c.schema.limits.initial_rows = v.count(1, 1_000_000)),
+    ),
+    setting(
+        "initial.max_bytes",
+        "Bytes of the results that a subscription may begin with",
+        "1 KiB (1024) to 1 GiB",
+        put!(c.schema.limits.initial_bytes = v.count(KIB, GIB)),
+    ),
+    setting(
         "document.introspection",
         "Whether introspection is answered",
         "true or false",
