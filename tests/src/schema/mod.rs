@@ -14,6 +14,8 @@ mod roles;
 
 mod row_security;
 
+mod rows;
+
 mod throttle;
 
 mod tools;

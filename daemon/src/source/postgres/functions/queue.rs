@@ -7,9 +7,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::rows::Reading;
 use crate::metrics::ResolverMetrics;
-use crate::source::functions::{Call, Resolved};
-use crate::source::policies::Check;
+use crate::source::functions::{Call, CallError};
+use crate::source::policies::{Check, Verdict};
+use crate::source::rows::Moment;
 
 /// Calls of one statement. Small enough that one that fails makes few others run again.
 const BATCH_CALLS_MAX: usize = 32;
@@ -23,7 +25,22 @@ pub(super) enum Question {
     Authorize,
     /// Which records policies admit.
     Check(Arc<Check>),
+    /// The current rows of a table.
+    Read(Arc<Reading>),
 }
+
+/// What comes of a question.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// JSON text of a function, or null.
+    Value(Option<Arc<str>>),
+    /// What policies admit.
+    Verdict(Verdict),
+    /// The moment of the rows, which have been handed over.
+    Moment(Moment),
+}
+
+pub(super) type Answered = Result<Answer, CallError>;
 
 /// A call that waits for its answer.
 #[derive(Debug)]
@@ -31,16 +48,17 @@ pub(super) struct Job {
     pub(super) call: Call,
     pub(super) question: Question,
     pub(super) since: Instant,
-    /// Set where it runs alone: a statement that did it with others has failed, or it is a check.
+    /// Set where it runs alone: a statement that did it with others has failed, or it is a check or a read.
     pub(super) alone: Option<u64>,
-    pub(super) reply: oneshot::Sender<Resolved>,
+    pub(super) reply: oneshot::Sender<Answered>,
 }
 
 impl Job {
-    pub(super) fn new(call: Call, question: Question, reply: oneshot::Sender<Resolved>) -> Self {
-        // A check holds many records already, so it shares its statement with no other.
+    pub(super) fn new(call: Call, question: Question, reply: oneshot::Sender<Answered>) -> Self {
+        // Each does much already, so it shares its statement with no other.
         let alone = match &question {
             Question::Check(check) => Some(Arc::as_ptr(check).addr() as u64),
+            Question::Read(reading) => Some(Arc::as_ptr(reading).addr() as u64),
             Question::Resolve(_) | Question::Authorize => None,
         };
         Self { call, question, since: Instant::now(), alone, reply }

@@ -8,9 +8,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 
 use super::FunctionLimits;
-use super::queue::{Job, Question, Queue};
+use super::queue::{Answered, Job, Question, Queue};
 use super::statement;
-use crate::source::functions::{CallError, Resolved};
+use crate::source::functions::CallError;
 use crate::source::postgres::connection::connect;
 
 /// A call that waited longer is not made any more: whoever asked has moved on, and those behind it wait.
@@ -82,10 +82,16 @@ impl Worker {
             Err(trouble) => {
                 // The database's own log has its message, which may quote a claim or a value of a record.
                 let reason = trouble.code();
-                if matches!(jobs[0].question, Question::Check(_)) {
-                    tracing::warn!(role = %jobs[0].call.caller.role, %reason, "a check of policies failed");
-                } else {
-                    tracing::warn!(%function, %reason, "a resolver failed");
+                let role = &jobs[0].call.caller.role;
+                match &jobs[0].question {
+                    Question::Check(_) => tracing::warn!(%role, %reason, "a check of policies failed"),
+                    Question::Read(reading) => {
+                        let table = reading.read.table;
+                        tracing::warn!(table, %role, %reason, "current rows could not be read");
+                    }
+                    Question::Resolve(_) | Question::Authorize => {
+                        tracing::warn!(%function, %reason, "a resolver failed");
+                    }
                 }
                 jobs.into_iter().for_each(|job| answer(job, Err(trouble.for_callers())));
             }
@@ -93,7 +99,7 @@ impl Worker {
         self.settle().await;
     }
 
-    async fn run(&mut self, jobs: &[Job]) -> Result<Vec<Resolved>, Trouble> {
+    async fn run(&mut self, jobs: &[Job]) -> Result<Vec<Answered>, Trouble> {
         let timeout = self.limits.timeout;
         let client = &self.connected().await?.client;
         let answers = tokio::time::timeout(timeout + GRACE, statement::run(client, jobs, timeout)).await;
@@ -142,7 +148,7 @@ impl Worker {
     }
 }
 
-fn answer(job: Job, answer: Resolved) {
+fn answer(job: Job, answer: Answered) {
     // Nobody waits any more if the subscription has ended meanwhile.
     let _ = job.reply.send(answer);
 }
