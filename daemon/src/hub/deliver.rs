@@ -66,7 +66,7 @@ impl Made {
     fn push(&self, subscriber: &Subscriber, stop: &Stop<'_>) -> Result<bool, Full> {
         let (cursor, before, unless) = match &subscriber.initial {
             None => return self.push_at(subscriber, stop, stop.cursor(), None),
-            Some(initial) => match initial.relation(stop.place()) {
+            Some(initial) => match initial.relation_now(stop.place()) {
                 Relation::Later => return self.push_at(subscriber, stop, stop.cursor(), None),
                 Relation::Contained => return Ok(false),
                 Relation::Ahead { cursor, before } => {

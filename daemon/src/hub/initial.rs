@@ -30,7 +30,8 @@ pub type Rows = Arc<[Bytes]>;
 #[derive(Debug)]
 pub(super) struct Initial {
     state: Mutex<State>,
-    /// Whether the stream has come past the moment of the rows: nothing is left to decide.
+    /// Whether the stream has come past the moment of the rows: nothing is left to decide about what
+    /// it brings.
     passed: AtomicBool,
 }
 
@@ -86,11 +87,20 @@ impl Initial {
         Arc::new(Self { state: Mutex::new(State::Waiting), passed: AtomicBool::new(false) })
     }
 
-    /// How the event at a place relates to the rows.
-    pub(super) fn relation(&self, place: &Place) -> Relation {
+    /// How the event at the place to which the stream has come relates to the rows.
+    pub(super) fn relation_now(&self, place: &Place) -> Relation {
         if self.passed.load(Ordering::Relaxed) {
             return Relation::Later;
         }
+        let relation = self.relation(place);
+        if relation == Relation::Later {
+            self.passed.store(true, Ordering::Relaxed);
+        }
+        relation
+    }
+
+    /// How the event at a place relates to the rows, wherever the stream is by now.
+    pub(super) fn relation(&self, place: &Place) -> Relation {
         let state = self.state.lock();
         let base = match &*state {
             State::Waiting => return Relation::Unknown,
@@ -98,7 +108,6 @@ impl Initial {
             State::Read { base, .. } => base,
         };
         if includes(&place.start, base) {
-            self.passed.store(true, Ordering::Relaxed);
             return Relation::Later;
         }
         if base.contains(place.id, place.xid) {

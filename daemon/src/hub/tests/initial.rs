@@ -124,6 +124,16 @@ async fn rows_come_first_and_then_what_they_do_not_contain() {
 }
 
 #[tokio::test]
+async fn what_waited_is_decided_by_where_it_stood() {
+    let mut stream = Stream::new(MailboxLimits::default(), None).await;
+    stream.fixture.publish(vec![chat("{}"), chat("{}")]).await;
+    stream.duty().done(rows(&["a"]), stream.moment("2:2:", 1));
+    // Past the moment, and before anybody has read.
+    stream.fixture.publish(vec![chat("{}")]).await;
+    assert_eq!(stream.texts().await, ["a", "Begun(1)", r#"{"id":2"#, r#"{"id":3"#]);
+}
+
+#[tokio::test]
 async fn the_stream_may_be_behind_the_rows() {
     let stream = Stream::new(MailboxLimits::default(), None).await;
     let moment = stream.moment("3:6:3", 5);
