@@ -53,6 +53,7 @@ create function tidings.trigger_condition(trigger oid) returns text
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 set standard_conforming_strings = on
+set quote_all_identifiers = off
 as $$
 declare
     found_trigger record;

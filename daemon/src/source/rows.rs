@@ -123,7 +123,7 @@ pub struct Moment {
     pub history: u64,
 }
 
-/// Takes rows one by one, and says when it has enough.
+/// Takes rows one by one, and says when it has enough. It must neither block nor panic.
 pub type Take = Box<dyn FnMut(&Row<'_>) -> ControlFlow<()> + Send>;
 
 /// Reads rows. Each answer comes in bounded time. An error may come after some rows: then those are not

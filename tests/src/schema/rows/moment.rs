@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::Value;
+use tidings_daemon::source::functions::CallError;
 use tidings_daemon::source::rows::Moment;
 use tokio::task::JoinHandle;
 
@@ -185,4 +187,26 @@ async fn the_highest_id_is_found_by_index() {
         read.await.unwrap().1.top.to_string(),
         setting.session.line("select max(id) from tidings.events").await
     );
+}
+
+#[tokio::test]
+async fn a_read_that_takes_too_long_is_given_up() {
+    let setting = Setting::new(COUNTERS).await;
+    setting.run("insert into counters select n, n, 'x' from generate_series(1, 10000) n").await;
+    let other = setting.database.connect().await;
+    other.run("begin; lock table counters").await;
+    assert_eq!(setting.refusal("counters").await, CallError::Timeout, "the table is locked");
+    other.run("rollback").await;
+    // No page is too slow, but all of them are.
+    setting
+        .run(
+            "alter table counters enable row level security;
+             create policy slow on counters using (pg_sleep(0.001) is not null)",
+        )
+        .await;
+    let began = Instant::now();
+    assert_eq!(setting.refusal("counters").await, CallError::Timeout);
+    assert!(began.elapsed() < Duration::from_secs(5), "10 s would be all of it: {:?}", began.elapsed());
+    setting.run("drop policy slow on counters; create policy all_rows on counters using (true)").await;
+    assert_eq!(setting.rows("counters").await.len(), 10_000, "the connections go on");
 }

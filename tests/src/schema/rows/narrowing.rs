@@ -1,19 +1,24 @@
 //! Narrowings leave out rows that do not match, and none that does.
 
+use std::ops::ControlFlow;
+
 use serde_json::json;
-use tidings_daemon::source::functions::CallError;
-use tidings_daemon::source::rows::{Comparison, Narrowing, Reads};
+use tidings_daemon::source::functions::{CallError, Caller};
+use tidings_daemon::source::rows::{Comparison, Narrowing, Read, Reads, Row, Rows};
+use tokio::sync::mpsc;
 
 use super::Setting;
+use crate::support::database::within;
 
 const WORDS: &str = r#"
     create collation public.any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
     create type public.mood as enum ('sad', 'glad');
     create domain public.code as char(6);
+    create domain public.amount as int check (value >= 0);
     create type public.spot as (x int, y int);
     create table public.words (
         id int primary key, txt text, vchar varchar, chars char(6), code code, free text collate any_case, nm name,
-        num numeric, flt float8, at timestamptz, uid uuid, mood mood, yes bool, spot spot, "Qu""ote" text, big int8
+        num numeric, flt float8, at timestamptz, uid uuid, mood mood, yes bool, spot spot, "Qu""ote" text, big int8, amount amount
     );
     grant select on words to READER;
     select attach_trigger('words')
@@ -29,7 +34,7 @@ async fn setting() -> Setting {
         setting
             .run(&format!(
                 r#"insert into words select {n}, t, t, t, t, t, t, {n} - 4.5, {n} / 2.0, '2024-01-0{d} 00:00+00',
-                lpad({n}::text, 32, '0')::uuid, (array['sad', 'glad'])[{n} % 2 + 1]::mood, {n} % 2 = 0, row({n}, null)::spot, t, {n}::int8 << 40
+                lpad({n}::text, 32, '0')::uuid, (array['sad', 'glad'])[{n} % 2 + 1]::mood, {n} % 2 = 0, row({n}, null)::spot, t, {n}::int8 << 40, {n}
                 from (values ('{quoted}')) v(t)"#,
                 d = n + 1
             ))
@@ -120,6 +125,9 @@ async fn other_types_compare_as_they_do() {
     for (narrowing, expected) in [
         (one_of("id", &["1", "07"]), vec![1, 7]),
         (one_of("big", &["1099511627776"]), vec![1]),
+        (one_of("amount", &["-5", "3"]), vec![3]),
+        (one_of("amount", &["-5"]), vec![]),
+        (compare("amount", LessOrEqual, "-1", Reads::Column), vec![]),
         (one_of("num", &["-3.50", "0.5"]), vec![1, 5]),
         (compare("num", Greater, "2.5", Reads::Column), vec![8]),
         (compare("num", GreaterOrEqual, "2.5", Reads::Column), vec![7, 8]),
@@ -191,4 +199,27 @@ async fn reading_ends_when_there_is_enough_and_goes_on_beyond_a_page() {
         let (rows, _) = read.await.unwrap();
         assert_eq!(rows.len(), enough);
     }
+}
+
+#[tokio::test]
+async fn reading_ends_when_nobody_waits_any_more() {
+    let setting =
+        Setting::new("create table many (id int primary key); grant select on many to READER; select attach_trigger('many')")
+            .await;
+    setting.run("insert into many select generate_series(1, 200000)").await;
+    let table = setting.session.line("select 'many'::regclass::oid").await.parse().unwrap();
+    let caller = Caller { role: setting.reader.as_str().into(), claims: "{}".into() };
+    let (sender, mut taken) = mpsc::unbounded_channel();
+    let take = move |_: &Row<'_>| match sender.send(()) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    let moment = setting.functions.read(Read { table, caller, conditions: Vec::new() }, Box::new(take));
+    within("the first row", taken.recv()).await.unwrap();
+    drop(moment);
+    let mut rows = 1;
+    while within("the end", taken.recv()).await.is_some() {
+        rows += 1;
+    }
+    assert!(rows < 200_000, "all rows were read for nobody");
 }

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::{TryStreamExt, try_join};
 use parking_lot::Mutex;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row as SqlRow};
 
-use super::queue::{Answer, Answered};
+use super::queue::{Answer, Answered, Job};
 use super::select::{Select, UnknownColumn, quoted};
 use super::statement;
 use crate::event::Audience;
@@ -67,10 +68,15 @@ impl fmt::Debug for Reading {
 }
 
 /// Answers a read: with the moment, once the rows are handed over.
-pub(super) async fn run(client: &Client, reading: &Reading, timeout: Duration) -> Result<Answered, Error> {
+pub(super) async fn run(
+    client: &Client,
+    job: &Job,
+    reading: &Reading,
+    timeout: Duration,
+) -> Result<Answered, Error> {
     let deadline = Instant::now() + timeout;
     for _ in 0..ATTEMPTS_MAX {
-        if let Some(answer) = attempt(client, reading, timeout, deadline).await? {
+        if let Some(answer) = attempt(client, job, reading, timeout, deadline).await? {
             return Ok(answer.map(Answer::Moment));
         }
         statement::end(client).await?;
@@ -81,6 +87,7 @@ pub(super) async fn run(client: &Client, reading: &Reading, timeout: Duration) -
 /// Nothing if the table was rewritten meanwhile, before any row was handed over.
 async fn attempt(
     client: &Client,
+    job: &Job,
     reading: &Reading,
     timeout: Duration,
     deadline: Instant,
@@ -135,7 +142,8 @@ async fn attempt(
         if count < PAGE_ROWS {
             return Ok(Some(Ok(described.moment)));
         }
-        if Instant::now() >= deadline {
+        // Without anybody who waits it does not matter what is said.
+        if Instant::now() >= deadline || job.reply.is_closed() {
             return Ok(Some(Err(CallError::Timeout)));
         }
     }
@@ -149,10 +157,15 @@ impl Reading {
         raised.map_or(CallError::Failed, |message| CallError::Raised(message.to_owned()))
     }
 
-    /// What `tidings.rows_query` raises is for people, and quotes no value of a record.
+    /// What `tidings.rows_query` raises about privileges and types is for people, and quotes no value of a
+    /// record.
     fn raised(&self, error: Error) -> Result<CallError, Error> {
         match error.as_db_error() {
-            Some(raised) if raised.routine() == Some("exec_stmt_raise") => {
+            Some(raised)
+                if raised.routine() == Some("exec_stmt_raise")
+                    && [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::FEATURE_NOT_SUPPORTED]
+                        .contains(raised.code()) =>
+            {
                 let reason = format!("{} ({})", raised.message(), raised.hint().unwrap_or_default());
                 Ok(self.refusal(&reason, Some(raised.message())))
             }

@@ -19,7 +19,7 @@ pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Res
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
     match &first.question {
         Question::Check(check) => return Ok(vec![policies::run(client, check, timeout).await?]),
-        Question::Read(reading) => return Ok(vec![rows::run(client, reading, timeout).await?]),
+        Question::Read(reading) => return Ok(vec![rows::run(client, first, reading, timeout).await?]),
         Question::Resolve(_) | Question::Authorize => {}
     }
     // Nothing may be called before it is certain that the role is the caller's.
