@@ -84,6 +84,8 @@ struct Waiting {
     turns: VecDeque<Key>,
     jobs: HashMap<Key, VecDeque<Job>>,
     count: usize,
+    /// The part of the gauge that stands for this queue: there are several.
+    reported: i64,
     retries: u64,
     closed: bool,
 }
@@ -113,7 +115,7 @@ impl Queue {
             return Err(Full);
         }
         waiting.add(job);
-        self.metrics.queue.set(i64::try_from(waiting.count).unwrap_or(i64::MAX));
+        waiting.report(&self.metrics);
         drop(waiting);
         self.filled.notify_one();
         Ok(())
@@ -128,7 +130,7 @@ impl Queue {
             waiting.add(job);
             self.filled.notify_one();
         }
-        self.metrics.queue.set(i64::try_from(waiting.count).unwrap_or(i64::MAX));
+        waiting.report(&self.metrics);
     }
 
     /// The next calls that one statement can do; nothing once the queue is closed.
@@ -141,7 +143,7 @@ impl Queue {
                     return None;
                 }
                 if let Some(batch) = waiting.batch() {
-                    self.metrics.queue.set(i64::try_from(waiting.count).unwrap_or(i64::MAX));
+                    waiting.report(&self.metrics);
                     if waiting.count > 0 {
                         self.filled.notify_one();
                     }
@@ -154,12 +156,21 @@ impl Queue {
 
     /// Ends the workers; what waits is dropped, which its callers notice.
     pub(super) fn close(&self) {
-        *self.waiting.lock() = Waiting { closed: true, ..Waiting::default() };
+        let mut waiting = self.waiting.lock();
+        *waiting = Waiting { closed: true, reported: waiting.reported, ..Waiting::default() };
+        waiting.report(&self.metrics);
+        drop(waiting);
         self.filled.notify_one();
     }
 }
 
 impl Waiting {
+    fn report(&mut self, metrics: &ResolverMetrics) {
+        let count = i64::try_from(self.count).unwrap_or(i64::MAX);
+        metrics.queue.inc_by(count - self.reported);
+        self.reported = count;
+    }
+
     fn add(&mut self, job: Job) {
         if self.closed {
             return;
