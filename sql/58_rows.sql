@@ -87,59 +87,24 @@ begin
 end
 $$;
 
--- How one role's SELECT of the current rows is written:
--- `relation` and `alias`, under which every expression below names the table;
--- `columns` that the role may select, and for each in `texts` the expression of its text, blanks included;
--- `record` and `key_record`, select lists whose rows are the JSON of a record, and of one that is too large;
--- `ordering`, the primary key, null if the role may not select it; `condition` of the attachment, or null;
--- `tenant` and `user_id`, expressions; `max_bytes`, from when on a record is too large.
--- No row: not attached, or no such role. Raises, in words for the subscriber, if the role may not select
--- what it takes or a column cannot be rendered.
-create function tidings.rows_query(target oid, role name)
-returns table (
-    relation text, alias text, columns text[], texts text[], record text, key_record text, ordering text,
-    condition text, tenant text, user_id text, audience text, channel text, type_name text, max_bytes bigint
-)
+-- Raises, in words for a subscriber, if a role may not select what reading the current rows takes, the
+-- columns of the condition of trigger `deciding` among it, or if a column cannot be rendered.
+create function tidings.require_readable_rows(entry tidings.attachments, role name, deciding oid) returns void
 language plpgsql stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     class record;
-    entry tidings.attachments;
-    reader oid;
-    keys name[] := tidings.key_columns(target);
-    deciding oid;
-    expression text;
-    cast_columns smallint[];
+    reader oid := (select r.oid from pg_roles r where r.rolname = role);
     problem record;
 begin
-    select * into entry from tidings.attachments a where a.target = rows_query.target;
-    if not found then
-        return;
-    end if;
-    select c.oid, c.relkind, n.oid as schema, format('%I.%I', n.nspname, c.relname) as name into class
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = rows_query.target;
-    select r.oid into reader from pg_roles r where r.rolname = rows_query.role;
-    if class.oid is null or reader is null then
-        return;
-    end if;
+    select c.oid, n.oid as schema, format('%I.%I', n.nspname, c.relname) as name into class
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = entry.target;
     if not has_schema_privilege(reader, class.schema, 'usage') then
         raise exception using errcode = 'insufficient_privilege',
             message = format('role "%s" may not use the schema of %s, so it has no current rows', role, class.name),
             hint = format('grant usage on schema %s to %I;', class.schema::regnamespace, role);
     end if;
-
-    -- The trigger that tells which rows make events when they come to be. In an UPDATE's expression varno 1
-    -- is the row before it, of which nothing is known here.
-    select t.oid, t.tgqual::text into deciding, expression
-    from pg_trigger t
-    where entry.condition is not null and t.tgrelid = class.oid
-        and t.tgname = '!tidings_' || lower(entry.operations[1])
-        and (t.tgname <> '!tidings_update' or t.tgqual::text not like '%:varno 1 %');
-    condition := tidings.trigger_condition(deciding);
-    -- What a condition calls the row.
-    alias := case when entry.operations[1] = 'DELETE' then 'old' else 'new' end;
-
     select string_agg(format('"%s"', a.attname), ', ' order by a.attnum) as columns,
         string_agg(format('%I', a.attname), ', ' order by a.attnum) as granted
     into problem
@@ -147,12 +112,16 @@ begin
     where a.attrelid = class.oid and a.attnum > 0 and not a.attisdropped
         and not has_column_privilege(reader, class.oid, a.attnum, 'select')
         and (a.attname in (entry.tenant_column, entry.user_column)
-            or expression is not null and (expression like '%:varattno 0 %'
-                or exists (
-                    select from pg_depend d
-                    where d.classid = 'pg_trigger'::regclass and d.objid = deciding
-                        and d.refclassid = 'pg_class'::regclass and d.refobjid = class.oid
-                        and d.refobjsubid = a.attnum)));
+            or exists (
+                select from pg_trigger t
+                where t.oid = deciding
+                    -- A whole row leaves no dependency on its columns.
+                    and (t.tgqual::text like '%:varattno 0 %'
+                        or exists (
+                            select from pg_depend d
+                            where d.classid = 'pg_trigger'::regclass and d.objid = t.oid
+                                and d.refclassid = 'pg_class'::regclass and d.refobjid = class.oid
+                                and d.refobjsubid = a.attnum))));
     if not has_any_column_privilege(reader, class.oid, 'select') then
         raise exception using errcode = 'insufficient_privilege',
             message = format('role "%s" may not select from %s', role, class.name),
@@ -168,7 +137,7 @@ begin
     from tidings.json_casts(class.oid) j
     join pg_attribute a on a.attrelid = class.oid and a.attnum = j.attnum
     where j.within and has_column_privilege(reader, class.oid, a.attnum, 'select')
-        and (entry.columns is null or a.attname = any (entry.columns) or a.attname = any (keys))
+        and (entry.columns is null or a.attname = any (entry.columns) or a.attname = any (tidings.key_columns(entry.target)))
     order by a.attnum limit 1;
     if found then
         raise exception using errcode = 'feature_not_supported',
@@ -177,6 +146,54 @@ begin
             hint = 'Events do not use the cast, a SELECT would. Leave the column out of columns in '
                 'attach_trigger, or drop the cast.';
     end if;
+end
+$$;
+
+-- How one role's SELECT of the current rows is written:
+-- `relation` and `alias`, under which every expression below names the table;
+-- `columns` that the role may select, and for each in `texts` the expression of its text, blanks included;
+-- `record` and `key_record`, select lists whose rows are the JSON of a record, and of one that is too large;
+-- `ordering`, the primary key, null if the role may not select it; `condition` of the attachment, or null;
+-- `tenant` and `user_id`, expressions; `max_bytes`, from when on a record is too large.
+-- No row: not attached, or no such role. Raises what `require_readable_rows` does.
+create function tidings.rows_query(target oid, role name)
+returns table (
+    relation text, alias text, columns text[], texts text[], record text, key_record text, ordering text,
+    condition text, tenant text, user_id text, audience text, channel text, type_name text, max_bytes bigint
+)
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    class record;
+    entry tidings.attachments;
+    reader oid;
+    keys name[] := tidings.key_columns(target);
+    deciding oid;
+    cast_columns smallint[];
+begin
+    select * into entry from tidings.attachments a where a.target = rows_query.target;
+    if not found then
+        return;
+    end if;
+    select c.oid, c.relkind, format('%I.%I', n.nspname, c.relname) as name into class
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.oid = rows_query.target;
+    select r.oid into reader from pg_roles r where r.rolname = rows_query.role;
+    if class.oid is null or reader is null then
+        return;
+    end if;
+
+    -- The trigger that tells which rows make events when they come to be. In an UPDATE's expression varno 1
+    -- is the row before it, of which nothing is known here.
+    select t.oid into deciding
+    from pg_trigger t
+    where entry.condition is not null and t.tgrelid = class.oid
+        and t.tgname = '!tidings_' || lower(entry.operations[1])
+        and (t.tgname <> '!tidings_update' or t.tgqual::text not like '%:varno 1 %');
+    condition := tidings.trigger_condition(deciding);
+    -- What a condition calls the row.
+    alias := case when entry.operations[1] = 'DELETE' then 'old' else 'new' end;
+    perform tidings.require_readable_rows(entry, role, deciding);
 
     cast_columns := array(select j.attnum from tidings.json_casts(class.oid) j);
     relation := case when class.relkind = 'p' then class.name else 'only ' || class.name end;

@@ -44,7 +44,8 @@ begin
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
     execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
         'tidings.policies_of(oid, oid), tidings.select_policies(oid, name), '
-        'tidings.rows_query(oid, name), tidings.json_casts(oid), tidings.base_type(oid), '
+        'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
+        'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
         'tidings.settings() to %s', role);
 end

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tidings_daemon::source::functions::{CallError, Caller};
 use tidings_daemon::source::rows::{Comparison, Narrowing, Read, Reads, Row, Rows};
 use tokio::sync::mpsc;
@@ -69,12 +69,9 @@ fn is_null(column: &str, null: bool) -> Narrowing {
 }
 
 /// The rows whose JSON text in the column satisfies the condition.
-async fn matching(setting: &Setting, column: &str, condition: impl Fn(&str) -> bool) -> Vec<i64> {
-    let rows = setting.rows("words").await;
-    let rows = rows.iter().map(super::Taken::json);
-    rows.filter(|row| row[column].as_str().is_some_and(&condition))
-        .map(|row| row["id"].as_i64().unwrap())
-        .collect()
+fn matching(rows: &[Value], column: &str, condition: impl Fn(&str) -> bool) -> Vec<i64> {
+    let rows = rows.iter().filter(|row| row[column].as_str().is_some_and(&condition));
+    rows.map(|row| row["id"].as_i64().unwrap()).collect()
 }
 
 /// Nothing is missing, and something is left out.
@@ -98,16 +95,17 @@ fn holds(comparison: Comparison, left: &str, right: &str) -> bool {
 #[tokio::test]
 async fn texts_compare_by_bytes_in_every_text_type() {
     let setting = setting().await;
+    let rows: Vec<Value> = setting.rows("words").await.iter().map(super::Taken::json).collect();
     for column in ["txt", "vchar", "chars", "code", "free", "nm", "Qu\"ote"] {
         for value in ["a", "ab", "b'c", r"b\c", "é", "%", "a ", "ab    ", "a b   "] {
-            let equal = matching(&setting, column, |text| text == value).await;
+            let equal = matching(&rows, column, |text| text == value);
             assert_narrows(column, &setting.ids(one_of(column, &[value, "zzz"])).await, &equal);
             for order in ORDERS {
-                let wanted = matching(&setting, column, |text| holds(order, text, value)).await;
+                let wanted = matching(&rows, column, |text| holds(order, text, value));
                 let narrowed = setting.ids(compare(column, order, value, Reads::Bytes)).await;
                 assert_narrows(&format!("{column} {order:?} {value:?}"), &narrowed, &wanted);
             }
-            let wanted = matching(&setting, column, |text| text.starts_with(value)).await;
+            let wanted = matching(&rows, column, |text| text.starts_with(value));
             assert_narrows(column, &setting.ids(starts(column, value)).await, &wanted);
         }
     }
@@ -124,6 +122,8 @@ async fn other_types_compare_as_they_do() {
     use Comparison::{Greater, GreaterOrEqual, Less, LessOrEqual};
     for (narrowing, expected) in [
         (one_of("id", &["1", "07"]), vec![1, 7]),
+        (compare("id", Less, "3000000000", Reads::Bigint), (0..11).collect()),
+        (compare("id", Greater, "8", Reads::Bigint), vec![9, 10]),
         (one_of("big", &["1099511627776"]), vec![1]),
         (one_of("amount", &["-5", "3"]), vec![3]),
         (one_of("amount", &["-5"]), vec![]),
