@@ -166,7 +166,8 @@ fn issuers(value: &toml::Value, path: &str) -> Result<Vec<Issuer>, ConfigError> 
 
 /// The value for an error message: what was written, unless it may hold a password.
 fn shown(value: &Value, secret: bool) -> String {
-    if secret {
+    let with_password = matches!(value, Value::Text(text) if text.contains("://") && text.contains('@'));
+    if secret || with_password {
         return match value {
             Value::Text(text) => format!("a text of {} bytes", text.len()),
             _ => "a value of this kind".into(),
@@ -334,6 +335,8 @@ mod tests {
         let short = from_env("TIDINGS_JWT_SECRET", "hunter2").unwrap_err();
         assert!(short.contains("a text of 7 bytes") && short.contains("at least 32 bytes"), "{short}");
         let url = from_env("TIDINGS_DATABASE_URL", "mysql://u:hunter2@h").unwrap_err();
+        assert!(!url.contains("hunter2"), "{url}");
+        let url = from_env("TIDINGS_JWKS_URL", "https://u:hunter2@h/").unwrap_err();
         assert!(!url.contains("hunter2"), "{url}");
         let config = from_env("TIDINGS_JWT_SECRET", &"hunter2".repeat(9)).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));
