@@ -79,10 +79,10 @@ impl Authenticator {
         }
     }
 
-    /// What an operator should know at start, if nobody has to prove who they are.
+    /// What an operator should know at start, if more people come in than may be meant.
     pub fn warning(&self) -> Option<&'static str> {
         match self {
-            Self::Jwt { .. } => None,
+            Self::Jwt(issuers) => issuers.warning(),
             Self::Anonymous(identity) if identity.admin => Some(
                 "auth = none and `anonymous` is an admin role: anybody who reaches this port sees every event of \
                  every tenant",
@@ -161,6 +161,17 @@ impl Issuers {
         let others = issuers.iter().position(|issuer| issuer.names.is_empty());
         let verifiers = issuers.into_iter().map(|issuer| Verifier::new(issuer, leeway)).collect();
         Self { verifiers, by_name, others, leeway }
+    }
+
+    fn warning(&self) -> Option<&'static str> {
+        let any = |verifier: &Verifier| {
+            let issuer = verifier.issuer();
+            matches!(issuer.keys, Keys::Remote(..)) && issuer.audiences.is_empty()
+        };
+        self.verifiers.iter().any(any).then_some(
+            "an issuer with jwks_url has no audience: whoever shares its keys may bring tokens that it made for other \
+             services; set audience to what its tokens for this one have in aud",
+        )
     }
 
     async fn identify(&self, token: Result<Option<Secret>, TokenError>) -> Result<Identity, TokenError> {

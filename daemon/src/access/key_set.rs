@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::key::{Key, Member};
+use super::key::Key;
+use super::member::Member;
 use crate::config::JwtAlgorithm;
 
 /// Most keys of a set; one with more is refused.

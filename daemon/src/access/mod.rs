@@ -6,6 +6,8 @@ pub mod token;
 
 pub mod key;
 
+pub mod member;
+
 pub mod key_set;
 
 pub mod fetch;

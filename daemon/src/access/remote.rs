@@ -18,8 +18,9 @@ use crate::config::JwtAlgorithm;
 use crate::config::jwt::FetchTimes;
 use crate::metrics::AccessMetrics;
 
-/// How long a client waits for the first keys after a start. For some clients a refusal is final.
-const START_TIME: Duration = Duration::from_secs(3);
+/// How long a client waits for the first keys after a start, and for a fetch that its token is worth. For
+/// some clients a refusal is final, so they wait; but not as long as a server may take.
+const WAIT_TIME: Duration = Duration::from_secs(3);
 /// Pause after the first failed fetch; each further failure in a row doubles it.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest such pause.
@@ -66,7 +67,7 @@ impl RemoteKeys {
         let mut state = self.state.subscribe();
         let started = state.wait_for(|state| state.keys.is_some());
         // The sender lives as long as `self`.
-        let _ = tokio::time::timeout(START_TIME, started).await;
+        let _ = tokio::time::timeout(WAIT_TIME, started).await;
         let seen = match self.look_up(id, algorithm)? {
             Found::Keys(keys) => return Ok(keys),
             Found::Nothing { ended } => ended,
@@ -75,7 +76,7 @@ impl RemoteKeys {
             return Err(self.unknown());
         }
         let fetched = state.wait_for(|state| state.ended > seen);
-        let _ = tokio::time::timeout(self.times.timeout + START_TIME, fetched).await;
+        let _ = tokio::time::timeout(WAIT_TIME, fetched).await;
         match self.look_up(id, algorithm)? {
             Found::Keys(keys) => Ok(keys),
             Found::Nothing { .. } => Err(self.unknown()),
@@ -101,7 +102,8 @@ impl RemoteKeys {
 
     /// Whether it is the token or our knowledge that is at fault.
     fn unknown(&self) -> TokenError {
-        if self.state.borrow().failed { TokenError::KeysUnavailable } else { TokenError::UnknownKey }
+        let state = self.state.borrow();
+        if state.failed || state.fetching { TokenError::KeysUnavailable } else { TokenError::UnknownKey }
     }
 
     /// Fetches the keys, again and again, until it is stopped.
@@ -260,7 +262,7 @@ mod tests {
         let start = Instant::now();
         let never = RemoteKeys::new(TIMES);
         assert_eq!(look_for(&never, "a").await, Err(TokenError::KeysUnavailable));
-        assert_eq!(start.elapsed(), START_TIME);
+        assert_eq!(start.elapsed(), WAIT_TIME);
     }
 
     #[tokio::test(start_paused = true)]
@@ -274,6 +276,21 @@ mod tests {
         let found = futures_util::future::join_all((0..1000).map(|_| look_for(&keys, "b"))).await;
         assert!(found.iter().all(|found| *found == Ok(1)));
         assert_eq!(server.asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_answer_is_not_waited_for_to_the_end() {
+        let server = Server::with(Some("a"));
+        let keys = follow(&server);
+        assert_eq!(look_for(&keys, "a").await, Ok(1));
+        tokio::time::sleep(TIMES.refetch).await;
+        *server.kid.lock() = Some("b");
+        *server.takes.lock() = Duration::from_secs(5);
+        let start = Instant::now();
+        assert_eq!(look_for(&keys, "b").await, Err(TokenError::KeysUnavailable));
+        assert_eq!(start.elapsed(), WAIT_TIME);
+        assert_eq!(look_for(&keys, "a").await, Ok(1), "nobody else waits");
+        assert_eq!(look_for(&keys, "b").await, Ok(1));
     }
 
     #[tokio::test(start_paused = true)]

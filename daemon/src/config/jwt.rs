@@ -94,7 +94,7 @@ impl ClaimPath {
 }
 
 /// Where a key set is fetched from: https, or http on this very machine.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KeyUrl(Uri);
 
 impl KeyUrl {
@@ -153,6 +153,12 @@ impl std::fmt::Display for KeyUrl {
             self.authority(),
             self.0.path()
         )
+    }
+}
+
+impl std::fmt::Debug for KeyUrl {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, formatter)
     }
 }
 

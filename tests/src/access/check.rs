@@ -92,4 +92,24 @@ async fn keys_of_urls_are_tried() {
     server.answer(Answer::Text(Value::Null.to_string()));
     let (content, said) = check(&files, &toml).await;
     assert!(content && said.contains("warning:       no keys from"), "{said}");
+    assert!(said.contains("has no audience"), "{said}");
+    let (_, said) = check(&files, &format!("{toml}\naudience = \"tidings\"")).await;
+    assert!(!said.contains("has no audience"), "{said}");
+}
+
+#[tokio::test]
+async fn a_machine_that_trusts_nobody_cannot_fetch_keys() {
+    let files = Files::new();
+    let file =
+        files.write("tidings.toml", "source = \"memory\"\n[jwt]\njwks_url = \"https://login.example/keys\"");
+    let binary =
+        std::env::var("TIDINGS_BIN").expect("TIDINGS_BIN names the daemon's binary; run `make test`");
+    let check = Command::new(binary)
+        .args(["check", "--config", &file])
+        .env_clear()
+        .env("SSL_CERT_FILE", files.write("none.pem", ""))
+        .output();
+    let output = within("the check", check).await.unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && told.contains("SSL_CERT_FILE"), "{told}");
 }
