@@ -18,6 +18,12 @@ pub enum ClientError {
     /// The token is not acceptable; clients learn no more than that.
     #[error("The token is invalid.")]
     TokenInvalid,
+    /// The keys that could tell are not there yet, or too old.
+    #[error("The keys that check tokens are not available; try again in a moment.")]
+    KeysUnavailable,
+    /// The only token is in a cookie that the page may not use.
+    #[error("A token in a cookie counts only for pages of this host and of allowed origins.")]
+    CookieRefused,
     /// The request is not a GraphQL request.
     #[error("{0}")]
     Malformed(String),
@@ -86,6 +92,8 @@ impl ClientError {
             Self::TokenMissing => "UNAUTHENTICATED",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::TokenInvalid => "TOKEN_INVALID",
+            Self::KeysUnavailable => "KEYS_UNAVAILABLE",
+            Self::CookieRefused => "COOKIE_REFUSED",
             Self::Malformed(_) => "BAD_REQUEST",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::NotAcceptable(_) => "NOT_ACCEPTABLE",
@@ -113,6 +121,7 @@ impl ClientError {
         match self {
             Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid => 401,
             Self::Malformed(_) | Self::CursorUnsupported => 400,
+            Self::CookieRefused => 403,
             Self::MethodNotAllowed(_) => 405,
             Self::NotAcceptable(_) => 406,
             Self::TooSlow => 408,
@@ -120,7 +129,7 @@ impl ClientError {
             Self::UnsupportedMediaType => 415,
             Self::TooManySubscriptions(_) => 429,
             Self::SingleConnectionUnsupported => 501,
-            Self::Overloaded | Self::NotReady | Self::Draining => 503,
+            Self::Overloaded | Self::NotReady | Self::KeysUnavailable | Self::Draining => 503,
             Self::SlowConsumer
             | Self::HistoryChanged
             | Self::Expired

@@ -14,6 +14,8 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::event::Event;
 
+pub mod access;
+
 pub mod endpoint;
 
 pub mod initial;
@@ -22,6 +24,7 @@ pub mod resolvers;
 
 pub mod row_security;
 
+pub use access::AccessMetrics;
 pub use endpoint::{CaseLabel, EndpointMetrics};
 pub use initial::InitialMetrics;
 pub use resolvers::ResolverMetrics;
@@ -63,6 +66,8 @@ pub struct Metrics {
     pub event_age: Histogram,
     /// How far the source is behind, in seconds; set when the metrics are read.
     pub source_lag: Gauge<f64, AtomicU64>,
+    /// What the checks of tokens count.
+    pub access: AccessMetrics,
     /// What the endpoint counts.
     pub endpoint: EndpointMetrics,
     /// What the calls of functions count.
@@ -91,6 +96,7 @@ impl Default for Metrics {
             dispatch,
             event_age,
             source_lag: Gauge::default(),
+            access: AccessMetrics::default(),
             endpoint: EndpointMetrics::default(),
             resolvers: ResolverMetrics::default(),
             row_security: RowSecurityMetrics::default(),
@@ -142,6 +148,7 @@ impl Metrics {
             Unit::Seconds,
             metrics.source_lag.clone(),
         );
+        metrics.access.register(registry);
         metrics.endpoint.register(registry);
         metrics.resolvers.register(registry);
         metrics.row_security.register(registry);

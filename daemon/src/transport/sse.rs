@@ -78,7 +78,7 @@ fn spread_retry_ms() -> u64 {
 }
 
 async fn open(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Response, ClientError> {
-    let identity = endpoint.identify(&head.headers)?;
+    let identity = endpoint.identify(head).await?;
     let request = parameters::read(endpoint, head, body).await?;
     let admission = endpoint.admit(LABEL)?;
     endpoint.ready().await?;
