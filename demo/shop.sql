@@ -87,7 +87,8 @@ select define_subscriptions($$
 $$, name => 'chat');
 
 -- The application needs nothing of tidings to change its tables. It may publish, for the chat.
-grant usage on schema shop to shop_app;
+grant usage on schema shop to shop_app, shop_reader;
+grant select on all tables in schema shop to shop_reader;
 grant select, insert, update, delete on all tables in schema shop to shop_app;
 select tidings.grant_publisher('shop_app');
 

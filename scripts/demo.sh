@@ -67,6 +67,7 @@ start_daemon() {
     export TIDINGS_DATABASE_URL=postgres://tidings_daemon:$daemon_password@127.0.0.1:$port/shop
     export TIDINGS_LISTEN=$address
     export TIDINGS_AUTH=jwt
+    export TIDINGS_RESOLVE_ANONYMOUS_ROLE=shop_reader
     TIDINGS_JWT_SECRET=$(secret jwt.secret 32)
     export TIDINGS_JWT_SECRET
     start_tied "$target/release/tidings" serve >"$demo/daemon.log" 2>&1 9>&-
@@ -108,6 +109,11 @@ In another terminal:
     -H 'authorization: Bearer $acme' \\
     -d '$large'
 
+  # what is there first, then every change of it
+  curl -N http://$address/graphql -H 'accept: text/event-stream' -H 'content-type: application/json' \\
+    -H 'authorization: Bearer $acme' \\
+    -d '$initial'
+
   # change a row and watch it arrive below
   $psql '$app_url' -c "update shop.orders set status = 'delivered', note = 'by hand' where id = (select max(id) from shop.orders where tenant_id = 'acme')"
 
@@ -139,6 +145,7 @@ daemon_password=$(secret daemon.password 16)
 app_password=$(secret app.password 16)
 orders='{"query":"subscription { orderChanged { operation record { id status total } old { status } changedColumns } }"}'
 large='{"query":"subscription { orderChanged(filter: { total: { gte: 200 }, status: { in: [paid, shipped] } }) { record { id status total } } }"}'
+initial='{"query":"subscription { orderChanged(filter: { status: { eq: shipped } }) @initial { operation record { id status total } } }"}'
 
 build
 scripts/cluster.sh start "$demo" 15432 9>&-
