@@ -43,7 +43,11 @@ begin
         'tidings.retention_floor, tidings.stats to %s', role);
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
     execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
-        'tidings.policies_of(oid, oid), tidings.select_policies(oid, name) to %s', role);
+        'tidings.policies_of(oid, oid), tidings.select_policies(oid, name), '
+        'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
+        'tidings.json_casts(oid), tidings.base_type(oid), '
+        'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
+        'tidings.settings() to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is

@@ -14,7 +14,13 @@ use crate::source::postgres::functions::FunctionLimits;
 
 pub mod settings;
 
+pub mod jwt;
+
+pub mod issuers;
+
 pub mod layers;
+
+pub use jwt::{Jwt, JwtAlgorithm};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,15 +53,6 @@ pub enum AuthMode {
     None,
 }
 
-/// Signature algorithms that can be pinned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JwtAlgorithm {
-    /// HMAC with SHA-256 and a shared secret.
-    Hs256,
-    /// RSA PKCS#1 with SHA-256 and a public key.
-    Rs256,
-}
-
 /// Where events come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SourceKind {
@@ -81,29 +78,6 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
-}
-
-/// How tokens are checked and which claims name whom.
-#[derive(Debug, Clone)]
-pub struct Jwt {
-    /// Shared secret of HS256.
-    pub secret: Option<Secret>,
-    /// PEM file with the public key of RS256.
-    pub public_key_file: Option<PathBuf>,
-    /// The one algorithm that is accepted; by default the one that the key is for.
-    pub algorithm: Option<JwtAlgorithm>,
-    /// Accepted values of `iss`; empty: any, or none.
-    pub issuers: Vec<String>,
-    /// Accepted values of `aud`; empty: any, or none.
-    pub audiences: Vec<String>,
-    /// Tolerated difference between clocks.
-    pub leeway: Duration,
-    /// Path of the user claim.
-    pub user_claim: String,
-    /// Path of the tenant claim.
-    pub tenant_claim: String,
-    /// Path of the role claim.
-    pub role_claim: String,
 }
 
 /// Bounds of what clients may hold or send.
@@ -178,17 +152,7 @@ impl Default for Config {
             source: SourceKind::Postgres,
             store: StoreKind::Postgres,
             auth: None,
-            jwt: Jwt {
-                secret: None,
-                public_key_file: None,
-                algorithm: None,
-                issuers: Vec::new(),
-                audiences: Vec::new(),
-                leeway: Duration::from_secs(5),
-                user_claim: "sub".into(),
-                tenant_claim: "tenant_id".into(),
-                role_claim: "role".into(),
-            },
+            jwt: Jwt::default(),
             admin_roles: Vec::new(),
             allowed_origins: Vec::new(),
             graphiql: true,
@@ -249,7 +213,7 @@ pub enum ConfigError {
     #[error("setting `{key}` from {origin} cannot be {value}; allowed: {allowed}")]
     Value {
         /// The key in its dotted form.
-        key: &'static str,
+        key: String,
         /// File, environment or flag.
         origin: layers::Origin,
         /// The value, or that it is a secret.
@@ -278,6 +242,18 @@ impl Config {
         if self.schema.limits.document_bytes > self.limits.body_bytes {
             return refuse(
                 "setting `document.max_bytes` is larger than `limits.body_bytes`: no request could reach it",
+            );
+        }
+        if self.jwt.fetch.age_max < self.jwt.fetch.refresh {
+            return refuse(
+                "setting `jwt.jwks_max_age_s` is smaller than `jwt.jwks_refresh_s`: keys would be too old before they \
+                 are fetched again",
+            );
+        }
+        if self.jwt.cookie.is_some() && self.allowed_origins.iter().any(|origin| origin == "*") {
+            return refuse(
+                "settings `jwt.cookie` and `allowed_origins = *` do not go together: any web page could read with your \
+                 users' cookies. List the origins of your own pages",
             );
         }
         if self.limits.sockets < self.limits.connections {

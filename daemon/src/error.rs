@@ -18,6 +18,12 @@ pub enum ClientError {
     /// The token is not acceptable; clients learn no more than that.
     #[error("The token is invalid.")]
     TokenInvalid,
+    /// The keys that could tell are not there yet, or too old.
+    #[error("The keys that check tokens are not available; try again in a moment.")]
+    KeysUnavailable,
+    /// The only token is in a cookie that the page may not use.
+    #[error("A token in a cookie counts only for pages of this host and of allowed origins.")]
+    CookieRefused,
     /// The request is not a GraphQL request.
     #[error("{0}")]
     Malformed(String),
@@ -66,6 +72,17 @@ pub enum ClientError {
     /// The schema changed under the subscription.
     #[error("The schema has changed and this document is no longer valid.")]
     SchemaChanged,
+    /// Row security could not be evaluated for an event.
+    #[error(
+        "Whether you may see an event could not be decided in time, so there may be a gap; subscribe again."
+    )]
+    Undecided,
+    /// The rows to begin with are too many; the limit.
+    #[error("@initial: more than {0} match; narrow the filter, or read the rows in another way.")]
+    InitialTooLarge(Box<str>),
+    /// The rows to begin with could not be read; why.
+    #[error("@initial: {0}.")]
+    InitialFailed(Box<str>),
 }
 
 impl ClientError {
@@ -75,6 +92,8 @@ impl ClientError {
             Self::TokenMissing => "UNAUTHENTICATED",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::TokenInvalid => "TOKEN_INVALID",
+            Self::KeysUnavailable => "KEYS_UNAVAILABLE",
+            Self::CookieRefused => "COOKIE_REFUSED",
             Self::Malformed(_) => "BAD_REQUEST",
             Self::UnsupportedMediaType => "UNSUPPORTED_MEDIA_TYPE",
             Self::NotAcceptable(_) => "NOT_ACCEPTABLE",
@@ -91,6 +110,9 @@ impl ClientError {
             Self::HistoryChanged => "CURSOR_HISTORY_CHANGED",
             Self::Expired => "CURSOR_EXPIRED",
             Self::SchemaChanged => "SCHEMA_CHANGED",
+            Self::Undecided => "POLICIES_UNDECIDED",
+            Self::InitialTooLarge(_) => "INITIAL_TOO_LARGE",
+            Self::InitialFailed(_) => "INITIAL_FAILED",
         }
     }
 
@@ -99,6 +121,7 @@ impl ClientError {
         match self {
             Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid => 401,
             Self::Malformed(_) | Self::CursorUnsupported => 400,
+            Self::CookieRefused => 403,
             Self::MethodNotAllowed(_) => 405,
             Self::NotAcceptable(_) => 406,
             Self::TooSlow => 408,
@@ -106,8 +129,14 @@ impl ClientError {
             Self::UnsupportedMediaType => 415,
             Self::TooManySubscriptions(_) => 429,
             Self::SingleConnectionUnsupported => 501,
-            Self::Overloaded | Self::NotReady | Self::Draining => 503,
-            Self::SlowConsumer | Self::HistoryChanged | Self::Expired | Self::SchemaChanged => 500,
+            Self::Overloaded | Self::NotReady | Self::KeysUnavailable | Self::Draining => 503,
+            Self::SlowConsumer
+            | Self::HistoryChanged
+            | Self::Expired
+            | Self::SchemaChanged
+            | Self::Undecided
+            | Self::InitialTooLarge(_)
+            | Self::InitialFailed(_) => 500,
         }
     }
 
@@ -131,6 +160,9 @@ impl From<EndReason> for ClientError {
             EndReason::HistoryChanged => Self::HistoryChanged,
             EndReason::Expired => Self::Expired,
             EndReason::SchemaChanged => Self::SchemaChanged,
+            EndReason::Undecided => Self::Undecided,
+            EndReason::InitialTooLarge(limit) => Self::InitialTooLarge(limit),
+            EndReason::InitialFailed(why) => Self::InitialFailed(why),
         }
     }
 }

@@ -15,6 +15,8 @@ pub enum Operation {
     Delete,
     /// The whole table was truncated; the event carries no record.
     Truncate,
+    /// Nothing: the row was there when a subscription began. No event of the database has this.
+    Initial,
 }
 
 impl Operation {
@@ -25,10 +27,11 @@ impl Operation {
             Self::Update => "UPDATE",
             Self::Delete => "DELETE",
             Self::Truncate => "TRUNCATE",
+            Self::Initial => "INITIAL",
         }
     }
 
-    /// The reverse of [`Operation::as_str`].
+    /// The reverse of [`Operation::as_str`], for events of the database.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Insert, Self::Update, Self::Delete, Self::Truncate].into_iter().find(|op| op.as_str() == text)
     }

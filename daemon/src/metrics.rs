@@ -14,13 +14,19 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::event::Event;
 
+pub mod access;
+
 pub mod endpoint;
+
+pub mod initial;
 
 pub mod resolvers;
 
 pub mod row_security;
 
+pub use access::AccessMetrics;
 pub use endpoint::{CaseLabel, EndpointMetrics};
+pub use initial::InitialMetrics;
 pub use resolvers::ResolverMetrics;
 pub use row_security::RowSecurityMetrics;
 
@@ -60,12 +66,16 @@ pub struct Metrics {
     pub event_age: Histogram,
     /// How far the source is behind, in seconds; set when the metrics are read.
     pub source_lag: Gauge<f64, AtomicU64>,
+    /// What the checks of tokens count.
+    pub access: AccessMetrics,
     /// What the endpoint counts.
     pub endpoint: EndpointMetrics,
     /// What the calls of functions count.
     pub resolvers: ResolverMetrics,
     /// What the checks of policies count.
     pub row_security: RowSecurityMetrics,
+    /// What the reads of `@initial` count.
+    pub initial: InitialMetrics,
     /// The channels that are counted by name.
     channels: Arc<Mutex<HashSet<String>>>,
 }
@@ -86,9 +96,11 @@ impl Default for Metrics {
             dispatch,
             event_age,
             source_lag: Gauge::default(),
+            access: AccessMetrics::default(),
             endpoint: EndpointMetrics::default(),
             resolvers: ResolverMetrics::default(),
             row_security: RowSecurityMetrics::default(),
+            initial: InitialMetrics::default(),
             channels: Arc::default(),
         }
     }
@@ -136,9 +148,11 @@ impl Metrics {
             Unit::Seconds,
             metrics.source_lag.clone(),
         );
+        metrics.access.register(registry);
         metrics.endpoint.register(registry);
         metrics.resolvers.register(registry);
         metrics.row_security.register(registry);
+        metrics.initial.register(registry);
         metrics
     }
 

@@ -10,7 +10,8 @@ extension_sql_file!("../../sql/40_capture.sql", name = "capture", requires = ["a
 extension_sql_file!("../../sql/50_checks.sql", name = "checks", requires = ["capture"]);
 extension_sql_file!("../../sql/55_attach.sql", name = "attach", requires = ["checks"]);
 extension_sql_file!("../../sql/57_policies.sql", name = "policies", requires = ["attach"]);
-extension_sql_file!("../../sql/60_follow.sql", name = "follow", requires = ["policies"]);
+extension_sql_file!("../../sql/58_rows.sql", name = "rows", requires = ["policies"]);
+extension_sql_file!("../../sql/60_follow.sql", name = "follow", requires = ["rows"]);
 extension_sql_file!("../../sql/65_definitions.sql", name = "definitions", requires = ["follow"]);
 extension_sql_file!("../../sql/70_retention.sql", name = "retention", requires = ["definitions"]);
 extension_sql_file!("../../sql/80_reservations.sql", name = "reservations", requires = ["retention"]);

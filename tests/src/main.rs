@@ -4,6 +4,8 @@
 
 mod support;
 
+mod access;
+
 mod extension;
 
 mod fidelity;

@@ -86,12 +86,15 @@ fn catalog() -> Catalog {
         ..base("state", "text")
     });
     let order = AttachedTable {
+        oid: 1,
         table: "public.orders".to_owned(),
         type_name: "Order".to_owned(),
         channel: "public.orders".to_owned(),
         comment: None,
         operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
         include_old: true,
+        tenant_column: None,
+        user_column: None,
         row_security: None,
         columns,
     };

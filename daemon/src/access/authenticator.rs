@@ -1,13 +1,18 @@
 //! From a token, or from having none, to an identity.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::claims::ClaimPaths;
-use super::jwt::{KeyError, TokenError, Verifier};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::fetch::FetchError;
+use super::issuer::{Issuer, IssuerError, Keys};
+use super::jwt::{Verifier, claimed_issuer};
+use super::refusal::TokenError;
 use crate::config::{AuthMode, Config, Secret};
-use crate::error::ClientError;
 use crate::hub::audience::Identity;
+use crate::metrics::AccessMetrics;
 
 /// The role of everybody where nobody has to prove who they are.
 const ANONYMOUS: &str = "anonymous";
@@ -16,16 +21,20 @@ const ANONYMOUS: &str = "anonymous";
 #[derive(Debug)]
 pub enum Authenticator {
     /// By a token.
-    Jwt {
-        /// Checks the token.
-        verifier: Box<Verifier>,
-        /// Reads its claims.
-        paths: ClaimPaths,
-        /// Tolerance for its expiry.
-        leeway: Duration,
-    },
+    Jwt(Issuers),
     /// Everybody is the same anonymous identity.
     Anonymous(Arc<Identity>),
+}
+
+/// Everybody whose tokens are accepted.
+#[derive(Debug)]
+pub struct Issuers {
+    verifiers: Vec<Verifier>,
+    /// Which of them has the tokens of an issuer.
+    by_name: HashMap<String, usize>,
+    /// Which of them has all other tokens.
+    others: Option<usize>,
+    leeway: Duration,
 }
 
 /// Why the daemon cannot decide who is who.
@@ -34,25 +43,28 @@ pub enum AuthenticatorError {
     /// Nothing says how.
     #[error(
         "no authentication is configured. Set TIDINGS_JWT_SECRET to the secret that signs your tokens (HS256, at \
-         least 32 bytes), or jwt.public_key_file for RS256; or, to let anybody in who can reach the port, say so: \
-         TIDINGS_AUTH=none"
+         least 32 bytes), or jwt.public_key_file or jwt.jwks_url for public keys; or, to let anybody in who can reach \
+         the port, say so: TIDINGS_AUTH=none"
     )]
     Missing,
     /// Both a key and no authentication were asked for.
-    #[error("auth = none contradicts jwt.secret or jwt.public_key_file: remove one of them")]
+    #[error(
+        "auth = none contradicts jwt.secret, jwt.public_key_file, jwt.jwks_url and [[jwt.issuers]]: remove one of them"
+    )]
     Contradiction,
-    /// The key is unusable.
+    /// An issuer is unusable.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Issuer(#[from] IssuerError),
 }
 
 impl Authenticator {
-    /// The authenticator that the configuration asks for. A key alone means `jwt`.
+    /// The authenticator that the configuration asks for. A key alone means `jwt`. Keys of a URL are not
+    /// there before somebody calls [`Authenticator::fetch_keys`].
     ///
     /// # Errors
     /// If it asks for none, or for what cannot be.
     pub fn new(config: &Config) -> Result<Self, AuthenticatorError> {
-        let has_key = config.jwt.secret.is_some() || config.jwt.public_key_file.is_some();
+        let has_key = config.jwt.main.has_key() || !config.jwt.others.is_empty();
         match (config.auth, has_key) {
             (None, false) => Err(AuthenticatorError::Missing),
             (Some(AuthMode::None), true) => Err(AuthenticatorError::Contradiction),
@@ -61,23 +73,16 @@ impl Authenticator {
                 let identity = Identity { role: Some(ANONYMOUS.into()), admin, ..Identity::default() };
                 Ok(Self::Anonymous(Arc::new(identity)))
             }
-            (Some(AuthMode::Jwt) | None, _) => Ok(Self::Jwt {
-                verifier: Box::new(Verifier::new(&config.jwt)?),
-                paths: ClaimPaths {
-                    user: config.jwt.user_claim.clone(),
-                    tenant: config.jwt.tenant_claim.clone(),
-                    role: config.jwt.role_claim.clone(),
-                    admin_roles: config.admin_roles.clone(),
-                },
-                leeway: config.jwt.leeway,
-            }),
+            (Some(AuthMode::Jwt) | None, _) => {
+                Ok(Self::Jwt(Issuers::new(Issuer::all(config)?, config.jwt.leeway)))
+            }
         }
     }
 
-    /// What an operator should know at start, if nobody has to prove who they are.
+    /// What an operator should know at start, if more people come in than may be meant.
     pub fn warning(&self) -> Option<&'static str> {
         match self {
-            Self::Jwt { .. } => None,
+            Self::Jwt(issuers) => issuers.warning(),
             Self::Anonymous(identity) if identity.admin => Some(
                 "auth = none and `anonymous` is an admin role: anybody who reaches this port sees every event of \
                  every tenant",
@@ -89,27 +94,101 @@ impl Authenticator {
         }
     }
 
-    /// The identity of a client with this token, or without one.
+    /// Starts to fetch the keys of all URLs, until the guard is dropped. Needs a tokio runtime.
+    pub fn fetch_keys(&self, metrics: &AccessMetrics) -> DropGuard {
+        let stop = CancellationToken::new();
+        for verifier in self.verifiers() {
+            if let Keys::Remote(keys, fetcher) = &verifier.issuer().keys {
+                let (keys, fetcher, issuer) = (keys.clone(), fetcher.clone(), verifier.issuer().label());
+                let (metrics, stop) = (metrics.clone(), stop.clone());
+                tokio::spawn(async move { keys.follow(fetcher, issuer, metrics, stop).await });
+            }
+        }
+        stop.drop_guard()
+    }
+
+    /// Fetches every key set once: its URL, and the number of keys or why there are none.
+    pub async fn try_fetches(&self) -> Vec<(String, Result<usize, FetchError>)> {
+        let mut tried = Vec::new();
+        for verifier in self.verifiers() {
+            if let Keys::Remote(_, fetcher) = &verifier.issuer().keys {
+                let keys = fetcher.fetch().await;
+                tried.push((fetcher.url().to_string(), keys.map(|keys| keys.size())));
+            }
+        }
+        tried
+    }
+
+    fn verifiers(&self) -> &[Verifier] {
+        match self {
+            Self::Jwt(issuers) => &issuers.verifiers,
+            Self::Anonymous(_) => &[],
+        }
+    }
+
+    /// The identity of a client with this token, or without one. Waits, not for long, for keys that have to
+    /// be fetched.
     ///
     /// # Errors
-    /// If a token is needed and missing, expired or invalid.
-    pub fn identify(&self, token: Option<&Secret>) -> Result<Arc<Identity>, ClientError> {
-        let (verifier, paths, leeway) = match self {
+    /// If a token is needed and missing, expired or invalid, or the keys to tell are not there.
+    pub async fn identify(
+        &self,
+        token: Result<Option<Secret>, TokenError>,
+    ) -> Result<Arc<Identity>, TokenError> {
+        let issuers = match self {
             Self::Anonymous(identity) => return Ok(identity.clone()),
-            Self::Jwt { verifier, paths, leeway } => (verifier, paths, *leeway),
+            Self::Jwt(issuers) => issuers,
         };
-        let claims = verifier.verify(token.ok_or(ClientError::TokenMissing)?).map_err(|error| {
-            tracing::debug!(%error, "token refused");
-            match error {
-                TokenError::Expired => ClientError::TokenExpired,
-                TokenError::Invalid(_) => ClientError::TokenInvalid,
+        let identity = issuers.identify(token).await;
+        match &identity {
+            Ok(_) => {}
+            // Whoever set the paths should hear of it; so should whoever has to bring the keys.
+            Err(error @ TokenError::Unusable(_)) => {
+                tracing::warn!(%error, "token refused: check the claim paths");
             }
-        })?;
-        let identity = paths.identify(&claims, leeway).map_err(|error| {
-            tracing::warn!(%error, "token refused: check the claim paths");
-            ClientError::TokenInvalid
-        })?;
-        Ok(Arc::new(identity))
+            Err(error) => tracing::debug!(%error, "token refused"),
+        }
+        identity.map(Arc::new)
+    }
+}
+
+impl Issuers {
+    fn new(issuers: Vec<Issuer>, leeway: Duration) -> Self {
+        let named = |(index, issuer): (usize, &Issuer)| {
+            issuer.names.iter().map(move |name| (name.clone(), index)).collect::<Vec<_>>()
+        };
+        let by_name = issuers.iter().enumerate().flat_map(named).collect();
+        let others = issuers.iter().position(|issuer| issuer.names.is_empty());
+        let verifiers = issuers.into_iter().map(|issuer| Verifier::new(issuer, leeway)).collect();
+        Self { verifiers, by_name, others, leeway }
+    }
+
+    fn warning(&self) -> Option<&'static str> {
+        let any = |verifier: &Verifier| {
+            let issuer = verifier.issuer();
+            matches!(issuer.keys, Keys::Remote(..)) && issuer.audiences.is_empty()
+        };
+        self.verifiers.iter().any(any).then_some(
+            "an issuer with jwks_url has no audience: whoever shares its keys may bring tokens that it made for other \
+             services; set audience to what its tokens for this one have in aud",
+        )
+    }
+
+    async fn identify(&self, token: Result<Option<Secret>, TokenError>) -> Result<Identity, TokenError> {
+        let token = token?.ok_or(TokenError::Missing)?;
+        let verifier = self.verifier(&token)?;
+        let claims = verifier.verify(&token).await?;
+        verifier.issuer().paths.identify(&claims, self.leeway)
+    }
+
+    /// Who checks a token. What the token says of its issuer only chooses; the signature decides.
+    fn verifier(&self, token: &Secret) -> Result<&Verifier, TokenError> {
+        if let [only] = &self.verifiers[..] {
+            return Ok(only);
+        }
+        let named = claimed_issuer(token)?.and_then(|name| self.by_name.get(&name).copied());
+        let index = named.or(self.others).ok_or(TokenError::Issuer)?;
+        self.verifiers.get(index).ok_or(TokenError::Issuer)
     }
 }
 
@@ -119,7 +198,7 @@ mod tests {
 
     fn with(auth: Option<AuthMode>, secret: bool) -> Result<Authenticator, AuthenticatorError> {
         let mut config = Config { auth, ..Config::default() };
-        config.jwt.secret = secret.then(|| Secret::new("s".repeat(32)));
+        config.jwt.main.secret = secret.then(|| Secret::new("s".repeat(32)));
         Authenticator::new(&config)
     }
 
@@ -131,19 +210,20 @@ mod tests {
         assert!(with(None, true).unwrap().warning().is_none());
     }
 
-    #[test]
-    fn anonymous_clients_belong_to_nobody() {
+    #[tokio::test]
+    async fn anonymous_clients_belong_to_nobody() {
         let anonymous = with(Some(AuthMode::None), false).unwrap();
         assert!(anonymous.warning().unwrap().contains("open to all"));
-        let identity = anonymous.identify(Some(&Secret::new("ignored"))).unwrap();
+        let identity = anonymous.identify(Ok(Some(Secret::new("ignored")))).await.unwrap();
         assert_eq!(identity.role.as_deref(), Some("anonymous"));
         assert!(identity.tenant.is_none() && identity.user.is_none() && !identity.admin);
     }
 
-    #[test]
-    fn a_token_is_needed_where_tokens_are_configured() {
+    #[tokio::test]
+    async fn a_token_is_needed_where_tokens_are_configured() {
         let authenticator = with(None, true).unwrap();
-        assert_eq!(authenticator.identify(None).unwrap_err(), ClientError::TokenMissing);
-        assert_eq!(authenticator.identify(Some(&Secret::new("x"))).unwrap_err(), ClientError::TokenInvalid);
+        assert_eq!(authenticator.identify(Ok(None)).await.unwrap_err(), TokenError::Missing);
+        let nonsense = authenticator.identify(Ok(Some(Secret::new("x")))).await;
+        assert_eq!(nonsense.unwrap_err(), TokenError::Malformed);
     }
 }

@@ -5,47 +5,43 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value};
 
+use super::refusal::TokenError;
+use crate::config::jwt::ClaimPath;
 use crate::hub::audience::{Claims, Identity};
 
-/// Which claims say what, and which roles are administrators.
+/// Which claims say what, and which roles are administrators. A path that is not there names nothing.
 #[derive(Debug, Clone)]
 pub struct ClaimPaths {
     /// Path of the user claim.
-    pub user: String,
+    pub user: Option<ClaimPath>,
     /// Path of the tenant claim.
-    pub tenant: String,
+    pub tenant: Option<ClaimPath>,
     /// Path of the role claim.
-    pub role: String,
+    pub role: Option<ClaimPath>,
     /// Roles that see everybody's events.
     pub admin_roles: Vec<String>,
 }
 
-/// A claim of a kind that names nobody. The path is configuration, so it may be logged.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the claim {path} is neither a text nor a whole number")]
-pub struct UnusableClaim {
-    /// Path of the claim.
-    pub path: String,
-}
-
 impl ClaimPaths {
-    /// The identity that verified claims describe.
+    /// The identity that verified claims describe. Of a list of roles the first counts.
     ///
     /// # Errors
     /// If a claim is an object, a list, a boolean or a fraction. To guess there would be to guess
     /// whose events somebody may see.
-    pub fn identify(&self, claims: &Map<String, Value>, leeway: Duration) -> Result<Identity, UnusableClaim> {
-        let role = text_at(claims, &self.role)?;
+    pub fn identify(&self, claims: &Map<String, Value>, leeway: Duration) -> Result<Identity, TokenError> {
+        let role = match (&self.role, self.role.as_ref().and_then(|path| at_path(claims, path))) {
+            (Some(path), Some(Value::Array(roles))) => text_of(roles.first(), path)?,
+            (Some(path), role) => text_of(role, path)?,
+            (None, _) => None,
+        };
+        let tenant = self.tenant.as_ref().and_then(|path| only(claims, path));
         Ok(Identity {
-            user: text_at(claims, &self.user)?,
-            tenant: text_at(claims, &self.tenant)?,
+            user: text_at(claims, self.user.as_ref())?,
+            tenant: text_at(claims, self.tenant.as_ref())?,
             admin: role.as_deref().is_some_and(|role| self.admin_roles.iter().any(|admin| admin == role)),
             role,
             expires: expiry(claims, leeway),
-            claims: Some(Claims {
-                all: json(claims),
-                tenant: json(&only(claims, &self.tenant).unwrap_or_default()),
-            }),
+            claims: Some(Claims { all: json(claims), tenant: json(&tenant.unwrap_or_default()) }),
         })
     }
 }
@@ -55,39 +51,43 @@ fn json(claims: &Map<String, Value>) -> Arc<str> {
 }
 
 /// The one claim at a path, in the objects that it stands in.
-fn only(claims: &Map<String, Value>, path: &str) -> Option<Map<String, Value>> {
+fn only(claims: &Map<String, Value>, path: &ClaimPath) -> Option<Map<String, Value>> {
     let value = at_path(claims, path)?.clone();
-    if claims.contains_key(path) {
-        return Some(Map::from_iter([(path.to_owned(), value)]));
+    if claims.contains_key(path.text()) {
+        return Some(Map::from_iter([(path.text().to_owned(), value)]));
     }
     let nested =
-        path.rsplit('.').fold(value, |value, name| Map::from_iter([(name.to_owned(), value)]).into());
+        path.names().iter().rfold(value, |value, name| Map::from_iter([(name.clone(), value)]).into());
     match nested {
         Value::Object(claims) => Some(claims),
         _ => None,
     }
 }
 
+fn text_at(claims: &Map<String, Value>, path: Option<&ClaimPath>) -> Result<Option<Box<str>>, TokenError> {
+    path.map_or(Ok(None), |path| text_of(at_path(claims, path), path))
+}
+
 /// A text or whole number as text. `null` and the empty text are absent: an application that writes
 /// `""` for "no tenant" must not thereby name a tenant.
-fn text_at(claims: &Map<String, Value>, path: &str) -> Result<Option<Box<str>>, UnusableClaim> {
-    match at_path(claims, path) {
+fn text_of(value: Option<&Value>, path: &ClaimPath) -> Result<Option<Box<str>>, TokenError> {
+    match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.as_str().into())),
         Some(Value::Number(number)) if number.is_i64() || number.is_u64() => {
             Ok(Some(number.to_string().into()))
         }
-        Some(_) => Err(UnusableClaim { path: path.into() }),
+        Some(_) => Err(TokenError::Unusable(path.text().to_owned())),
     }
 }
 
-/// The claim of exactly that name (`https://app.example/tenant`), else the one at the dotted path.
-fn at_path<'a>(claims: &'a Map<String, Value>, path: &str) -> Option<&'a Value> {
-    if let Some(value) = claims.get(path) {
+/// The claim of exactly that name, else the one at the path.
+fn at_path<'a>(claims: &'a Map<String, Value>, path: &ClaimPath) -> Option<&'a Value> {
+    if let Some(value) = claims.get(path.text()) {
         return Some(value);
     }
-    let (first, rest) = path.split_once('.')?;
-    rest.split('.').try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
+    let (first, rest) = path.names().split_first()?;
+    rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
 }
 
 /// When the connection must end: `exp`, with the same tolerance with which it was checked.
@@ -103,11 +103,11 @@ mod tests {
 
     use super::*;
 
-    fn identify(claims: &Value) -> Result<Identity, UnusableClaim> {
+    fn identify(claims: &Value) -> Result<Identity, TokenError> {
         let paths = ClaimPaths {
-            user: "sub".into(),
-            tenant: "app.tenant".into(),
-            role: "https://app.example/role".into(),
+            user: ClaimPath::parse("sub"),
+            tenant: ClaimPath::parse("app.tenant"),
+            role: ClaimPath::parse("https://app.example/role"),
             admin_roles: vec!["ops".into()],
         };
         paths.identify(claims.as_object().unwrap(), Duration::from_secs(5))
@@ -142,7 +142,37 @@ mod tests {
     fn a_claim_that_is_no_name_refuses_the_token() {
         for tenant in [json!(["acme"]), json!({ "id": 1 }), json!(true), json!(1.5)] {
             let error = identify(&json!({ "app": { "tenant": tenant } })).unwrap_err();
-            assert_eq!(error.path, "app.tenant");
+            assert_eq!(error, TokenError::Unusable("app.tenant".to_owned()));
         }
+    }
+
+    #[test]
+    fn of_a_list_of_roles_the_first_counts() {
+        let role = |roles: Value| identify(&json!({ "https://app.example/role": roles }));
+        let first = role(json!(["ops", "user"])).unwrap();
+        assert_eq!((first.role.as_deref(), first.admin), (Some("ops"), true));
+        let second = role(json!(["user", "ops"])).unwrap();
+        assert_eq!((second.role.as_deref(), second.admin), (Some("user"), false));
+        for nobody in [json!([]), json!([null]), json!([""])] {
+            assert_eq!(role(nobody).unwrap().role, None);
+        }
+        for wrong in [json!([["ops"]]), json!([{}]), json!([true]), json!({ "0": "ops" })] {
+            assert!(role(wrong).is_err());
+        }
+    }
+
+    #[test]
+    fn a_name_with_dots_may_have_claims_inside() {
+        let paths = ClaimPaths {
+            user: None,
+            tenant: ClaimPath::parse(r#""https://example.com/claims".tenant"#),
+            role: None,
+            admin_roles: Vec::new(),
+        };
+        let claims = json!({ "https://example.com/claims": { "tenant": "acme", "other": 1 } });
+        let identity = paths.identify(claims.as_object().unwrap(), Duration::ZERO).unwrap();
+        assert_eq!(identity.tenant.as_deref(), Some("acme"));
+        let expected = json!({ "https://example.com/claims": { "tenant": "acme" } }).to_string();
+        assert_eq!(*identity.claims.unwrap().tenant, *expected);
     }
 }

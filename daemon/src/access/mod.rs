@@ -1,6 +1,20 @@
 //! Who is there: from a token to an identity, and how many may come in.
 
+pub mod refusal;
+
 pub mod token;
+
+pub mod key;
+
+pub mod member;
+
+pub mod key_set;
+
+pub mod fetch;
+
+pub mod remote;
+
+pub mod issuer;
 
 pub mod jwt;
 

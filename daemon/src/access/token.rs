@@ -2,7 +2,59 @@
 
 use serde_json::{Map, Value};
 
+use super::refusal::TokenError;
 use crate::config::Secret;
+
+/// What a place of a request holds: a token, nothing, or something that cannot be chosen from.
+pub type Place = Result<Option<Secret>, TokenError>;
+
+/// The tokens of a request's head, by place.
+#[derive(Debug)]
+pub struct Presented {
+    /// The header `Authorization`; without the scheme `Bearer` it is for somebody else, such as a proxy.
+    pub header: Place,
+    /// Whether there is such a header of another scheme.
+    pub other_scheme: bool,
+    /// The configured cookie.
+    pub cookie: Place,
+    /// The configured query parameter.
+    pub query: Place,
+}
+
+impl Presented {
+    /// The token that counts: that of the first place that has one, in the order header, payload of
+    /// `connection_init`, cookie, query parameter.
+    ///
+    /// # Errors
+    /// If that place holds two, or is a cookie that the page may not use, or there is nothing but a
+    /// header of another scheme.
+    pub fn choose(self, payload: Option<Secret>) -> Place {
+        for place in [self.header, Ok(payload), self.cookie, self.query] {
+            match place {
+                Ok(None) => {}
+                decided => return decided,
+            }
+        }
+        if self.other_scheme { Err(TokenError::Ambiguous) } else { Ok(None) }
+    }
+}
+
+/// The one item of a place that can hold only one.
+pub fn one(mut items: impl Iterator<Item = Secret>) -> Place {
+    match (items.next(), items.next()) {
+        (item, None) => Ok(item),
+        (_, Some(_)) => Err(TokenError::Ambiguous),
+    }
+}
+
+/// The values of a cookie in a `Cookie` header (RFC 6265, section 4.2).
+pub fn from_cookies<'a>(header: &'a str, name: &'a str) -> impl Iterator<Item = Secret> + 'a {
+    let pairs = header.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let values = pairs.filter(move |(key, _)| key.trim() == name).map(|(_, value)| value.trim());
+    let unquoted =
+        |value: &'a str| value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    values.map(unquoted).filter(|value| !value.is_empty()).map(Secret::new)
+}
 
 /// The token of an `Authorization` header: the scheme is `Bearer` in any case (RFC 9110, 11.1).
 pub fn from_authorization(header: &str) -> Option<Secret> {
@@ -39,6 +91,53 @@ mod tests {
         assert_eq!(from_authorization("Basic dTpw"), None);
         assert_eq!(from_authorization("Bearer "), None);
         assert_eq!(from_authorization("a.b.c"), None);
+    }
+
+    #[test]
+    fn the_first_place_with_a_token_counts() {
+        let place = |text: &str| Ok((!text.is_empty()).then(|| Secret::new(text)));
+        let chosen = |header: &str, payload: &str, cookie: &str, query: &str| {
+            let presented = Presented {
+                header: place(header),
+                other_scheme: false,
+                cookie: place(cookie),
+                query: place(query),
+            };
+            presented.choose(place(payload).unwrap()).unwrap().map(|token| token.expose().to_owned())
+        };
+        assert_eq!(chosen("h", "p", "c", "q").as_deref(), Some("h"));
+        assert_eq!(chosen("", "p", "c", "q").as_deref(), Some("p"));
+        assert_eq!(chosen("", "", "c", "q").as_deref(), Some("c"));
+        assert_eq!(chosen("", "", "", "q").as_deref(), Some("q"));
+        assert_eq!(chosen("", "", "", ""), None);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_chosen_from_counts_only_in_its_turn() {
+        let presented = |header| Presented {
+            header,
+            other_scheme: false,
+            cookie: Err(TokenError::ForeignPage),
+            query: Ok(Some(Secret::new("q"))),
+        };
+        assert_eq!(presented(Ok(None)).choose(None), Err(TokenError::ForeignPage));
+        assert_eq!(presented(Ok(None)).choose(Some(Secret::new("p"))), Ok(Some(Secret::new("p"))));
+        assert_eq!(presented(Err(TokenError::Ambiguous)).choose(None), Err(TokenError::Ambiguous));
+        let proxy = || Presented { header: Ok(None), other_scheme: true, cookie: Ok(None), query: Ok(None) };
+        assert_eq!(proxy().choose(None), Err(TokenError::Ambiguous));
+        assert_eq!(proxy().choose(Some(Secret::new("p"))), Ok(Some(Secret::new("p"))));
+    }
+
+    #[test]
+    fn a_cookie_is_found_by_its_exact_name() {
+        let values = |header: &str| {
+            from_cookies(header, "t").map(|token| token.expose().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(values("t=a.b.c"), ["a.b.c"]);
+        assert_eq!(values("x=1; t=\"a=b\"; tt=2; T=3"), ["a=b"]);
+        assert_eq!(values("t=1;t=2"), ["1", "2"]);
+        assert!(values("t; t=; xt=1; =; ;").is_empty());
+        assert_eq!(one(from_cookies("t=1;t=2", "t")), Err(TokenError::Ambiguous));
     }
 
     #[test]

@@ -10,6 +10,15 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
     config.check()?;
     let options = service::schema_options(config)?;
     println!("configuration: ok");
+    if config.jwt.has_urls() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        for (url, keys) in runtime.block_on(authenticator.try_fetches()) {
+            match keys {
+                Ok(count) => println!("keys:          ok, {count} from {url}"),
+                Err(error) => println!("warning:       no keys from {url}: {error}"),
+            }
+        }
+    }
     if let Some(list) = &options.allow_list {
         println!("documents:     only the {} of the allow-list", list.documents());
     }

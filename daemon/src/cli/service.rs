@@ -25,11 +25,15 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
         SourceKind::Postgres => {
             let source = postgres(config)?;
             tokio::spawn(maintain(source.database.clone()));
-            let functions = PostgresFunctions::start(&source.database, config.resolve, metrics.clone());
-            let functions = Arc::new(functions);
-            options.schema.policies = Some(functions.clone());
+            // Of its own each, so that a slow function of one kind holds up none of another: subscriptions end
+            // where policies cannot be evaluated in time.
+            let pool =
+                || Arc::new(PostgresFunctions::start(&source.database, config.resolve, metrics.clone()));
+            options.schema.policies = Some(pool());
             options.schema.policy_metrics = metrics.row_security.clone();
-            options.schema.functions = Some(functions);
+            options.schema.functions = Some(pool());
+            options.schema.rows = Some(pool());
+            options.schema.initial_metrics = metrics.initial.clone();
             Service::start(PostgresSource::new(source, metrics.clone()), options)
         }
         SourceKind::Memory => {

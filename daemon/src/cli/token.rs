@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::Failure;
 use crate::access::jwt;
-use crate::config::Config;
+use crate::config::jwt::ClaimPath;
+use crate::config::{Config, JwtAlgorithm};
 
 const EXPIRES_S_DEFAULT: &str = "3600";
 
@@ -30,13 +31,14 @@ pub(super) fn arguments(command: Command) -> Command {
 }
 
 pub(super) fn run(config: &Config, matches: &ArgMatches) -> Result<(), Failure> {
-    let secret = config.jwt.secret.as_ref().ok_or(
+    let secret = config.jwt.main.secret.as_ref().ok_or(
         "setting `jwt.secret` is missing: tokens are signed with it. Set TIDINGS_JWT_SECRET to at least 32 bytes",
     )?;
     let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
     let life = matches.get_one::<u64>("expires").copied().unwrap_or_default();
     let claims = claims(config, text("user"), text("tenant"), text("role"), Duration::from_secs(life))?;
-    println!("{}", jwt::mint(secret, &claims)?);
+    let algorithm = config.jwt.main.algorithms.first().copied().unwrap_or(JwtAlgorithm::Hs256);
+    println!("{}", jwt::mint(secret, algorithm, &claims)?);
     Ok(())
 }
 
@@ -52,9 +54,9 @@ fn claims(
     let mut claims = Map::new();
     claims.insert("iat".into(), now.as_secs().into());
     claims.insert("exp".into(), (now + life).as_secs().into());
-    let settings = &config.jwt;
+    let settings = &config.jwt.main;
     let first = |texts: &Vec<String>| texts.first().cloned();
-    let fixed = [("iss", first(&settings.issuers)), ("aud", first(&settings.audiences))];
+    let fixed = [("iss", first(&settings.names)), ("aud", first(&settings.audiences))];
     for (name, value) in fixed {
         if let Some(value) = value {
             claims.insert(name.into(), value.into());
@@ -63,26 +65,21 @@ fn claims(
     for (path, value) in
         [(&settings.user_claim, user), (&settings.tenant_claim, tenant), (&settings.role_claim, role)]
     {
-        if let Some(value) = value {
+        if let (Some(path), Some(value)) = (path, value) {
             insert_at(&mut claims, path, value);
         }
     }
     Ok(claims)
 }
 
-/// Puts a text at a dotted path; a path that is a URL is one name.
-fn insert_at(claims: &mut Map<String, Value>, path: &str, value: &str) {
-    let nested = path.split_once('.').filter(|_| !path.contains("://"));
-    match nested {
-        None => {
-            claims.insert(path.into(), value.into());
-        }
-        Some((first, rest)) => {
-            let inner = claims.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            if let Value::Object(inner) = inner {
-                insert_at(inner, rest, value);
-            }
-        }
+/// Puts a text at a path.
+fn insert_at(claims: &mut Map<String, Value>, path: &ClaimPath, value: &str) {
+    let Some((last, outer)) = path.names().split_last() else { return };
+    let inner = outer.iter().try_fold(claims, |claims, name| {
+        claims.entry(name).or_insert_with(|| Value::Object(Map::new())).as_object_mut()
+    });
+    if let Some(inner) = inner {
+        inner.insert(last.clone(), value.into());
     }
 }
 
@@ -93,9 +90,9 @@ mod tests {
     #[test]
     fn claims_stand_where_the_daemon_looks_for_them() {
         let mut config = Config::default();
-        config.jwt.tenant_claim = "app.tenant".into();
-        config.jwt.role_claim = "https://app.example/role".into();
-        config.jwt.issuers = vec!["me".into()];
+        config.jwt.main.tenant_claim = ClaimPath::parse("app.tenant");
+        config.jwt.main.role_claim = ClaimPath::parse("https://app.example/role");
+        config.jwt.main.names = vec!["me".into()];
         let claims = claims(&config, Some("u"), Some("t"), Some("r"), Duration::from_secs(60)).unwrap();
         assert_eq!(claims["sub"], "u");
         assert_eq!(claims["app"]["tenant"], "t");

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::jwt::Issuer;
 use super::settings::{self, SETTINGS, Setting, Value};
-use super::{Config, ConfigError};
+use super::{Config, ConfigError, issuers};
 
 /// The file that is read when none is named and it exists.
 pub const DEFAULT_FILE: &str = "tidings.toml";
@@ -90,6 +91,10 @@ impl Config {
     fn apply_table(&mut self, table: &toml::Table, prefix: &str, path: &str) -> Result<(), ConfigError> {
         for (name, value) in table {
             let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+            if key == "jwt.issuers" {
+                self.jwt.others = issuers(value, path)?;
+                continue;
+            }
             if let toml::Value::Table(inner) = value {
                 self.apply_table(inner, &key, path)?;
                 continue;
@@ -119,17 +124,50 @@ impl Config {
 
     fn apply(&mut self, setting: &'static Setting, value: &Value, origin: Origin) -> Result<(), ConfigError> {
         (setting.apply)(self, value).map_err(|_| ConfigError::Value {
-            key: setting.key,
+            key: setting.key.into(),
             origin,
-            value: shown(setting, value),
+            value: shown(value, setting.secret || setting.key == "database_url"),
             allowed: setting.allowed,
         })
     }
 }
 
+/// The tables `[[jwt.issuers]]`, counted from 1 in errors.
+fn issuers(value: &toml::Value, path: &str) -> Result<Vec<Issuer>, ConfigError> {
+    let origin = || Origin::File(path.into());
+    let refuse = |key: String, value: String, allowed: &'static str| {
+        Err(ConfigError::Value { key, origin: origin(), value, allowed })
+    };
+    const TABLES: &str = "tables [[jwt.issuers]], each with issuer and a key";
+    let toml::Value::Array(tables) = value else {
+        return refuse("jwt.issuers".into(), "a value of this kind".into(), TABLES);
+    };
+    let mut issuers = Vec::with_capacity(tables.len());
+    for (table, number) in tables.iter().zip(1..) {
+        let toml::Value::Table(table) = table else {
+            return refuse("jwt.issuers".into(), "a value of this kind".into(), TABLES);
+        };
+        let mut issuer = Issuer::default();
+        for (name, value) in table {
+            let key = format!("jwt.issuers[{number}].{name}");
+            let Some(setting) = issuers::SETTINGS.iter().find(|setting| setting.name == name) else {
+                let names = issuers::SETTINGS.iter().map(|setting| setting.name.to_owned());
+                return Err(unknown_among(&key, name, origin(), names));
+            };
+            let value = from_toml(value);
+            if (setting.apply)(&mut issuer, &value).is_err() {
+                return refuse(key, shown(&value, setting.secret), setting.allowed);
+            }
+        }
+        issuers.push(issuer);
+    }
+    Ok(issuers)
+}
+
 /// The value for an error message: what was written, unless it may hold a password.
-fn shown(setting: &Setting, value: &Value) -> String {
-    if setting.secret || setting.key == "database_url" {
+fn shown(value: &Value, secret: bool) -> String {
+    let with_password = matches!(value, Value::Text(text) if text.contains("://") && text.contains('@'));
+    if secret || with_password {
         return match value {
             Value::Text(text) => format!("a text of {} bytes", text.len()),
             _ => "a value of this kind".into(),
@@ -158,7 +196,12 @@ fn from_toml(value: &toml::Value) -> Value {
 }
 
 fn unknown(key: &str, origin: Origin, names: impl Iterator<Item = String>) -> ConfigError {
-    let nearest = names.map(|name| (distance(key, &name), name)).min();
+    unknown_among(key, key, origin, names)
+}
+
+/// An unknown setting whose own name, the last part of its key, is compared with the known ones.
+fn unknown_among(key: &str, name: &str, origin: Origin, names: impl Iterator<Item = String>) -> ConfigError {
+    let nearest = names.map(|known| (distance(name, &known), known)).min();
     let hint = match nearest {
         Some((distance, name)) if distance <= 3 => format!("; did you mean `{name}`?"),
         _ => "; `tidings serve --help` lists all settings".into(),
@@ -185,7 +228,7 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AuthMode, SourceKind};
+    use crate::config::{AuthMode, JwtAlgorithm, SourceKind};
 
     fn from_file(text: &str) -> Result<Config, String> {
         let mut config = Config::default();
@@ -238,8 +281,53 @@ mod tests {
         );
         assert!(from_env("TIDINGS_JWT_USER_CLAIM", "a..b").unwrap_err().contains("dotted path"));
         assert!(from_env("TIDINGS_LISTEM", "x").unwrap_err().contains("did you mean `TIDINGS_LISTEN`?"));
-        assert!(from_env("TIDINGS_JWKS_URL", "https://x").unwrap_err().contains("not supported"));
+        assert!(from_env("TIDINGS_JWKS_URL", "http://x").unwrap_err().contains("an https URL"));
         assert!(from_file("listen = [").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn issuers_are_tables_of_the_file() {
+        let config = from_file(
+            "[[jwt.issuers]]\nissuer = \"https://a\"\nalgorithm = [\"es256\", \"EdDSA\"]\n\
+             jwks_url = \"https://a/jwks\"\n[[jwt.issuers]]\nissuer = \"b\"\ntenant_claim = \"\\\"x.y\\\".z\"",
+        )
+        .unwrap();
+        let [first, second] = &config.jwt.others[..] else { panic!("{config:?}") };
+        assert_eq!((&*first.names, &*second.names), (&["https://a".to_owned()][..], &["b".to_owned()][..]));
+        assert_eq!(first.algorithms, [JwtAlgorithm::Es256, JwtAlgorithm::EdDsa]);
+        assert_eq!(second.tenant_claim.as_ref().unwrap().names(), ["x.y", "z"]);
+
+        let wrong = |line: &str| from_file(&format!("[[jwt.issuers]]\n[[jwt.issuers]]\n{line}")).unwrap_err();
+        assert_eq!(
+            wrong("audiense = 1"),
+            "unknown setting `jwt.issuers[2].audiense` in the file tidings.toml; did you mean `audience`?"
+        );
+        assert!(wrong("algorithm = \"none\"").contains("`jwt.issuers[2].algorithm`"));
+        assert!(wrong("algorithm = []").contains("HS256"));
+        let short = wrong("secret = \"hunter2\"");
+        assert!(short.contains("a text of 7 bytes") && !short.contains("hunter2"), "{short}");
+        assert!(from_file("[jwt]\nissuers = [\"https://a\"]").unwrap_err().contains("[[jwt.issuers]]"));
+        assert!(from_file("[jwt]\nissuers = \"https://a\"").unwrap_err().contains("[[jwt.issuers]]"));
+    }
+
+    #[test]
+    fn places_of_tokens_have_names_of_their_own() {
+        assert_eq!(
+            from_env("TIDINGS_JWT_COOKIE", "__Host-t").unwrap().jwt.cookie.as_deref(),
+            Some("__Host-t")
+        );
+        for name in ["a b", "a=b", "a;b", "ü"] {
+            assert!(from_env("TIDINGS_JWT_COOKIE", name).is_err(), "{name}");
+        }
+        assert!(from_env("TIDINGS_JWT_QUERY_PARAMETER", "access_token").is_ok());
+        for name in ["token", "query", "lastEventId", "a&b"] {
+            assert!(from_env("TIDINGS_JWT_QUERY_PARAMETER", name).is_err(), "{name}");
+        }
+        let mut config = from_env("TIDINGS_JWT_COOKIE", "t").unwrap();
+        config.source = SourceKind::Memory;
+        assert!(config.check().is_ok());
+        config.allowed_origins = vec!["*".into()];
+        assert!(config.check().unwrap_err().to_string().contains("jwt.cookie"));
     }
 
     #[test]
@@ -247,6 +335,8 @@ mod tests {
         let short = from_env("TIDINGS_JWT_SECRET", "hunter2").unwrap_err();
         assert!(short.contains("a text of 7 bytes") && short.contains("at least 32 bytes"), "{short}");
         let url = from_env("TIDINGS_DATABASE_URL", "mysql://u:hunter2@h").unwrap_err();
+        assert!(!url.contains("hunter2"), "{url}");
+        let url = from_env("TIDINGS_JWKS_URL", "https://u:hunter2@h/").unwrap_err();
         assert!(!url.contains("hunter2"), "{url}");
         let config = from_env("TIDINGS_JWT_SECRET", &"hunter2".repeat(9)).unwrap();
         assert!(!format!("{config:?}").contains("hunter2"));

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::graphql::limits::Limits;
 
-use super::{AuthMode, Config, JwtAlgorithm, LogFormat, Secret, SourceKind, StoreKind};
+use super::issuers;
+use super::{AuthMode, Config, LogFormat, Secret, SourceKind, StoreKind};
 
 /// A value as it was found: typed in a file, text in the environment and in flags.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,17 +28,11 @@ pub enum Value {
 pub struct NotAllowed;
 
 impl Value {
-    fn text(&self) -> Result<String, NotAllowed> {
+    pub(super) fn text(&self) -> Result<String, NotAllowed> {
         match self {
             Self::Text(text) if !text.trim().is_empty() => Ok(text.clone()),
             _ => Err(NotAllowed),
         }
-    }
-
-    /// Names separated by dots, none of them empty.
-    fn claim_path(&self) -> Result<String, NotAllowed> {
-        let path = self.text()?;
-        if path.split('.').any(str::is_empty) { Err(NotAllowed) } else { Ok(path) }
     }
 
     fn parse<T: FromStr>(&self) -> Result<T, NotAllowed> {
@@ -68,7 +63,7 @@ impl Value {
         }
     }
 
-    fn list(&self) -> Result<Vec<String>, NotAllowed> {
+    pub(super) fn list(&self) -> Result<Vec<String>, NotAllowed> {
         match self {
             Self::List(items) if items.iter().all(|item| !item.trim().is_empty()) => Ok(items.clone()),
             Self::Text(text) if text.trim().is_empty() => Ok(Vec::new()),
@@ -135,8 +130,22 @@ const fn secret(setting: Setting) -> Setting {
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 const DAY_S: u64 = 86_400;
-/// HS256 needs a key of at least the size of its hash (RFC 7518, section 3.2).
-const HS256_SECRET_BYTES_MIN: usize = 32;
+/// Query parameters that the protocols have given a meaning.
+const QUERY_PARAMETERS: [&str; 8] =
+    ["query", "variables", "operationName", "extensions", "token", "operationId", "lastEventId", "events"];
+
+/// A row that is a setting of the main issuer.
+macro_rules! of_main_issuer {
+    ($key:literal, $help:literal, $setting:ident) => {
+        Setting {
+            key: $key,
+            help: $help,
+            allowed: issuers::$setting.allowed,
+            secret: issuers::$setting.secret,
+            apply: |config, value| (issuers::$setting.apply)(&mut config.jwt.main, value),
+        }
+    };
+}
 
 /// `target = value` as the `apply` of a row.
 macro_rules! put {
@@ -177,75 +186,72 @@ pub const SETTINGS: &[Setting] = &[
         "jwt or none",
         put!(c.auth = v.one_of(&[("jwt", AuthMode::Jwt), ("none", AuthMode::None)])),
     ),
-    secret(setting(
-        "jwt.secret",
-        "Shared secret of HS256",
-        "at least 32 bytes, for example the output of `openssl rand -base64 48`",
-        |c, v| {
-            let text = v.text()?;
-            if text.len() < HS256_SECRET_BYTES_MIN {
-                return Err(NotAllowed);
-            }
-            c.jwt.secret = Some(Secret::new(text));
-            Ok(())
-        },
-    )),
-    setting(
-        "jwt.public_key_file",
-        "PEM file with the public key of RS256",
-        "the path of a PEM file",
-        |c, v| {
-            c.jwt.public_key_file = Some(v.text()?.into());
-            Ok(())
-        },
-    ),
-    setting(
-        "jwt.algorithm",
-        "The one signature algorithm that is accepted",
-        "HS256 or RS256",
-        put!(c.jwt.algorithm = v.one_of(&[("HS256", JwtAlgorithm::Hs256), ("RS256", JwtAlgorithm::Rs256)])),
-    ),
-    setting(
-        "jwt.jwks_url",
-        "URL of a key set",
-        "nothing yet: key sets by URL are not supported; use jwt.public_key_file",
-        |_, _| Err(NotAllowed),
-    ),
-    setting(
-        "jwt.issuer",
-        "Accepted values of the claim iss",
-        "a list of texts",
-        put!(c.jwt.issuers = v.list()),
-    ),
-    setting(
-        "jwt.audience",
-        "Accepted values of the claim aud",
-        "a list of texts",
-        put!(c.jwt.audiences = v.list()),
-    ),
+    of_main_issuer!("jwt.secret", "Shared secret of HS256, HS384 or HS512", SECRET),
+    of_main_issuer!("jwt.public_key_file", "PEM file with a public key: RSA, EC or Ed25519", PUBLIC_KEY_FILE),
+    of_main_issuer!("jwt.jwks_url", "URL of a set of public keys", JWKS_URL),
+    of_main_issuer!("jwt.algorithm", "Signature algorithms that are accepted", ALGORITHMS),
+    of_main_issuer!("jwt.issuer", "Accepted values of the claim iss", NAMES),
+    of_main_issuer!("jwt.audience", "Accepted values of the claim aud", AUDIENCES),
     setting(
         "jwt.leeway_s",
         "Tolerated difference between clocks",
         "0 to 300 seconds",
         put!(c.jwt.leeway = v.seconds(0, 300)),
     ),
+    of_main_issuer!("jwt.user_claim", "Path of the user claim (default sub)", USER_CLAIM),
+    of_main_issuer!("jwt.tenant_claim", "Path of the tenant claim (default tenant_id)", TENANT_CLAIM),
+    of_main_issuer!("jwt.role_claim", "Path of the role claim (default role)", ROLE_CLAIM),
     setting(
-        "jwt.user_claim",
-        "Path of the user claim (default sub)",
-        "a dotted path such as app.user_id",
-        put!(c.jwt.user_claim = v.claim_path()),
+        "jwt.jwks_refresh_s",
+        "Time between fetches of a set of keys",
+        "1 to 86400 seconds",
+        put!(c.jwt.fetch.refresh = v.seconds(1, DAY_S)),
     ),
     setting(
-        "jwt.tenant_claim",
-        "Path of the tenant claim (default tenant_id)",
-        "a dotted path such as app.tenant_id",
-        put!(c.jwt.tenant_claim = v.claim_path()),
+        "jwt.jwks_refetch_s",
+        "Least time between fetches because of tokens with unknown keys",
+        "1 to 3600 seconds",
+        put!(c.jwt.fetch.refetch = v.seconds(1, 3_600)),
     ),
     setting(
-        "jwt.role_claim",
-        "Path of the role claim (default role)",
-        "a dotted path such as app.role",
-        put!(c.jwt.role_claim = v.claim_path()),
+        "jwt.jwks_max_age_s",
+        "How old keys may become while their URL does not answer",
+        "1 to 2592000 seconds, not below jwt.jwks_refresh_s",
+        put!(c.jwt.fetch.age_max = v.seconds(1, 30 * DAY_S)),
+    ),
+    setting(
+        "jwt.jwks_timeout_s",
+        "Time for one fetch of a set of keys",
+        "1 to 60 seconds",
+        put!(c.jwt.fetch.timeout = v.seconds(1, 60)),
+    ),
+    setting(
+        "jwt.cookie",
+        "Cookie that may hold a token",
+        "the name of a cookie, such as __Host-token",
+        |c, v| {
+            let name = v.text()?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            if !name.bytes().all(plain) {
+                return Err(NotAllowed);
+            }
+            c.jwt.cookie = Some(name);
+            Ok(())
+        },
+    ),
+    setting(
+        "jwt.query_parameter",
+        "Query parameter that may hold a token",
+        "a name of letters, digits, - and _ that means nothing else here, such as access_token",
+        |c, v| {
+            let name = v.text()?;
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+            if !name.bytes().all(plain) || QUERY_PARAMETERS.contains(&name.as_str()) {
+                return Err(NotAllowed);
+            }
+            c.jwt.query_parameter = Some(name);
+            Ok(())
+        },
     ),
     setting(
         "admin_roles",
@@ -396,6 +402,18 @@ pub const SETTINGS: &[Setting] = &[
         "Bytes that cached documents and plans may take, each",
         "1 MiB (1048576) to 16 GiB",
         put!(c.schema.limits.cache_bytes = v.count(KIB * KIB, 16 * GIB)),
+    ),
+    setting(
+        "initial.max_rows",
+        "Rows that a subscription may begin with",
+        "1 to 1000000",
+        put!(c.schema.limits.initial_rows = v.count(1, 1_000_000)),
+    ),
+    setting(
+        "initial.max_bytes",
+        "Bytes of the results that a subscription may begin with",
+        "1 KiB (1024) to 1 GiB",
+        put!(c.schema.limits.initial_bytes = v.count(KIB, GIB)),
     ),
     setting(
         "document.introspection",

@@ -181,6 +181,25 @@ pub(super) struct RowRoot {
     pub(super) value: Source,
     /// Set if policies decide who sees its events.
     pub(super) row_security: Option<Arc<RowSecurity>>,
+    /// The table itself.
+    pub(super) owner: Arc<Owner>,
+}
+
+/// A table, and the columns that say whose its rows are.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Owner {
+    /// OID of the table.
+    pub(super) table: u32,
+    pub(super) tenant: Option<OwnerColumn>,
+    pub(super) user: Option<OwnerColumn>,
+}
+
+/// A column that says whose a row is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OwnerColumn {
+    pub(super) column: Box<str>,
+    /// How its values compare, if it is captured and they do.
+    pub(super) comparable: Option<Comparable>,
 }
 
 /// An argument that must equal a column.

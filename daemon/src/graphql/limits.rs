@@ -33,6 +33,10 @@ pub struct Limits {
     /// Bytes of one result: `RESULT_TOO_LARGE` at the field that exceeds it. Aliases can ask for the
     /// same large value many times. An event with its old record has 2 MiB by default.
     pub result_bytes: usize,
+    /// Rows that a subscription may begin with: `INITIAL_TOO_LARGE`.
+    pub initial_rows: usize,
+    /// Bytes of their results: `INITIAL_TOO_LARGE`. They take part of the connection's mailbox.
+    pub initial_bytes: usize,
     /// Estimated bytes that cached documents, plans and results of queries may take, each.
     pub cache_bytes: usize,
 }
@@ -50,6 +54,8 @@ impl Default for Limits {
             list_items: 100,
             filter_tests: 100,
             result_bytes: 8 << 20,
+            initial_rows: 10_000,
+            initial_bytes: 4 << 20,
             cache_bytes: 64 << 20,
         }
     }

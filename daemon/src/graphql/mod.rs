@@ -62,6 +62,8 @@ mod viewer;
 
 pub mod callers;
 
+mod initial;
+
 mod interest;
 
 mod throttle;

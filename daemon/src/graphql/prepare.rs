@@ -16,6 +16,7 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::faces::Face;
 use crate::graphql::filter::RowFilter;
 use crate::graphql::guard::{Asked, Guarded};
+use crate::graphql::initial;
 use crate::graphql::interest;
 use crate::graphql::persisted;
 use crate::graphql::plan::{Compiler, Plan};
@@ -135,6 +136,18 @@ impl Schema {
         let filter = route.residual.map(|filter| self.shared.filters.intern(Arc::new(filter)));
         let guard = self.guard(&plan, &route.constraints, filter.as_ref(), identity);
         let guard = guard.map_err(|error| vec![interest::at_root(error, &plan, places)])?;
+        let asked = initial::Asked {
+            schema: self,
+            compiled: schema,
+            document: executable,
+            places,
+            variables: &variables,
+            plan: &plan,
+            constraints: &route.constraints,
+            filter: filter.as_ref(),
+            identity,
+        };
+        let beginning = asked.beginning().map_err(one)?;
         let interest = Interest {
             topics: route.topics,
             constraints: route.constraints,
@@ -143,6 +156,7 @@ impl Schema {
             // Fields of tables are not resolved by functions, so there is one of them at most.
             deferral: guard.map(|guard| guard as Arc<dyn Deferral>).or(deferral),
             throttle,
+            beginning,
         };
         Ok((Prepared::Subscription(interest), authorization))
     }

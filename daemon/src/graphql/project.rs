@@ -277,7 +277,7 @@ fn is_of_type(members: &Members<'_>, type_name: &str) -> bool {
 /// The function did not answer.
 fn unresolved(field: &Field, error: &CallError) -> FieldError {
     let code = match error {
-        CallError::Raised(_) | CallError::Failed => "RESOLVER_FAILED",
+        CallError::Raised(_) | CallError::Failed | CallError::Unavailable => "RESOLVER_FAILED",
         CallError::Timeout => "RESOLVER_TIMEOUT",
         CallError::Overloaded => "RESOLVER_OVERLOADED",
     };

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, join_all};
 use jiff::Timestamp;
@@ -15,7 +14,7 @@ use serde_json::value::RawValue;
 use crate::event::{Event, Operation};
 use crate::graphql::project::ResultPlan;
 use crate::hub::project::ParsedEvent;
-use crate::hub::promise::{Deferral, Promise};
+use crate::hub::promise::{Deferral, Outcome, Promise};
 use crate::source::functions::{Call, CallError, Functions, Resolved};
 
 /// A result with the calls that it needs.
@@ -50,19 +49,19 @@ impl Deferral for Resolution {
         let (result, sites, event) = (self.result.clone(), self.sites.clone(), event.clone());
         // There is no row to make anything of, and the plan says so itself.
         if event.operation == Some(Operation::Truncate) {
-            return promise.keep(Some(result.project_resolved(&ParsedEvent::new(&event), &[])));
+            return promise.keep(Outcome::Shown(result.project_resolved(&ParsedEvent::new(&event), &[])));
         }
         let answers = self.answers.of(&event, &self.calls, &*self.functions);
         tokio::spawn(async move {
             let answers = join_all(answers).await;
             let resolved: Vec<Resolved> = sites.iter().map(|call| answers[*call].clone()).collect();
-            promise.keep(Some(result.project_resolved(&ParsedEvent::new(&event), &resolved)));
+            promise.keep(Outcome::Shown(result.project_resolved(&ParsedEvent::new(&event), &resolved)));
         });
     }
 
-    fn broken(&self, event: &Event) -> Bytes {
+    fn broken(&self, event: &Event) -> Outcome {
         let lost = vec![Err(CallError::Failed); self.sites.len()];
-        self.result.project_resolved(&ParsedEvent::new(event), &lost)
+        Outcome::Shown(self.result.project_resolved(&ParsedEvent::new(event), &lost))
     }
 }
 

@@ -14,6 +14,7 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::faces::{Face, Faces};
 use crate::graphql::filter::RowFilter;
 use crate::graphql::guard::{Desk, Guarded};
+use crate::graphql::initial::Reading;
 use crate::graphql::intern::Interner;
 use crate::graphql::limits::Limits;
 use crate::graphql::persisted::{AllowList, DocumentHash};
@@ -21,10 +22,11 @@ use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::resolve::{Answers, Resolution};
 use crate::graphql::viewer::Viewer;
-use crate::metrics::RowSecurityMetrics;
+use crate::metrics::{InitialMetrics, RowSecurityMetrics};
 use crate::source::catalog::Catalog;
 use crate::source::functions::Functions;
 use crate::source::policies::Policies;
+use crate::source::rows::Rows;
 
 /// What the operator decides about the schema.
 #[derive(Debug, Clone)]
@@ -52,6 +54,10 @@ pub struct SchemaOptions {
     pub functions: Option<Arc<dyn Functions>>,
     /// On whose behalf.
     pub callers: CallerRoles,
+    /// What reads current rows; without it `@initial` is refused.
+    pub rows: Option<Arc<dyn Rows>>,
+    /// What counts that.
+    pub initial_metrics: InitialMetrics,
 }
 
 impl Default for SchemaOptions {
@@ -68,6 +74,8 @@ impl Default for SchemaOptions {
             allow_list: None,
             functions: None,
             callers: CallerRoles::default(),
+            rows: None,
+            initial_metrics: InitialMetrics::default(),
         }
     }
 }
@@ -107,6 +115,7 @@ pub(super) struct Shared {
     pub(super) desk: Option<Arc<Desk>>,
     pub(super) resolutions: Interner<Resolution>,
     pub(super) answers: Arc<Answers>,
+    pub(super) readings: Interner<Reading>,
 }
 
 /// What a validated document depends on.

@@ -1,18 +1,16 @@
 //! The dispatcher: takes batches in order and fills mailboxes.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::audience::Identity;
+use super::deliver::{Results, Stop};
+use super::initial::{Duty, Initial};
 use super::mailbox::{CursorText, EndReason, Mailbox, SubscriptionId};
-use super::project::{Interest, ParsedEvent, Predicate, Projection};
-use super::promise::{Deferral, Promise, Slot};
-use super::route::{Found, Group, GroupKey, Groups, Router, Subscriber};
-use crate::event::{Event, Operation};
+use super::project::{Interest, ParsedEvent};
+use super::route::{Router, Subscriber};
 use crate::metrics::Metrics;
 use crate::source::Batch;
 use crate::source::cursor::Cursor;
@@ -31,14 +29,22 @@ pub struct Hub {
 pub struct Position {
     /// Running number of the event, from 1 at the start of this process.
     pub event: u64,
-    /// The same place as a cursor.
+    /// The same place as a cursor; empty before the source has said where it starts.
     pub cursor: CursorText,
+    /// And as a set.
+    seen: Option<Cursor>,
+}
+
+impl Position {
+    fn new(event: u64, seen: Cursor) -> Self {
+        Self { event, cursor: seen.encode(), seen: Some(seen) }
+    }
 }
 
 impl Hub {
     /// An empty hub.
     pub fn new(metrics: Metrics) -> Self {
-        let position = Mutex::new(Position { event: 0, cursor: "".into() });
+        let position = Mutex::new(Position { event: 0, cursor: "".into(), seen: None });
         Self { router: Router::default(), next_id: AtomicU64::new(0), position, metrics }
     }
 
@@ -49,10 +55,12 @@ impl Hub {
 
     /// Starts at a cursor. At a change of history, call [`Hub::end_all`] before.
     pub fn start(&self, cursor: &Cursor) {
-        self.position.lock().cursor = cursor.encode();
+        let mut position = self.position.lock();
+        *position = Position::new(position.event, cursor.clone());
     }
 
-    /// Adds a subscription: events dispatched from now on reach its mailbox.
+    /// Adds a subscription: events dispatched from now on reach its mailbox, after the rows that it begins
+    /// with.
     pub fn subscribe(
         &self,
         interest: Interest,
@@ -60,8 +68,37 @@ impl Hub {
         mailbox: Arc<Mailbox>,
         subscription: SubscriptionId,
     ) -> Arc<Subscriber> {
+        let beginning = interest.beginning.clone();
+        let initial = beginning.as_ref().map(|_| Initial::new());
+        if let Some(initial) = &initial {
+            // Before any event can come.
+            mailbox.push_initial(subscription, initial);
+        }
+        let subscriber = self.add(interest, identity, mailbox, subscription, initial);
+        if let Some((beginning, initial)) = beginning.zip(subscriber.initial.clone()) {
+            let history = self.position.lock().seen.as_ref().map(|seen| seen.history);
+            beginning.begin(Duty::new(initial, subscriber.mailbox.clone(), history));
+        }
+        subscriber
+    }
+
+    /// Gives a subscription another interest. It does not begin again.
+    pub fn replace(&self, old: &Subscriber, interest: Interest) -> Arc<Subscriber> {
+        self.unsubscribe(old);
+        let (identity, mailbox) = (old.identity.clone(), old.mailbox.clone());
+        self.add(interest, identity, mailbox, old.subscription, old.initial.clone())
+    }
+
+    fn add(
+        &self,
+        interest: Interest,
+        identity: Arc<Identity>,
+        mailbox: Arc<Mailbox>,
+        subscription: SubscriptionId,
+        initial: Option<Arc<Initial>>,
+    ) -> Arc<Subscriber> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let subscriber = Arc::new(Subscriber { id, subscription, mailbox, interest, identity });
+        let subscriber = Arc::new(Subscriber { id, subscription, mailbox, interest, identity, initial });
         self.router.insert(&subscriber);
         subscriber
     }
@@ -73,7 +110,16 @@ impl Hub {
 
     /// Ends one subscription for a reason other than a full mailbox.
     pub fn end(&self, subscriber: &Subscriber, reason: EndReason) {
-        self.end_at(subscriber, reason, &self.position().cursor);
+        let Position { seen, cursor, .. } = self.position();
+        self.end_at(subscriber, reason, seen.as_ref(), &cursor);
+    }
+
+    /// Whether the stream contains the rows that a subscription began with: then both stand at the same
+    /// place.
+    pub fn is_past_beginning(&self, subscriber: &Subscriber) -> bool {
+        let Some(initial) = &subscriber.initial else { return true };
+        let seen = self.position.lock().seen.clone();
+        seen.is_some_and(|seen| initial.stands_at(&seen).as_ref() == Some(&seen))
     }
 
     /// Ends every subscription.
@@ -81,7 +127,7 @@ impl Hub {
         let mut all = self.router.subscribers();
         all.sort_unstable_by_key(|subscriber| subscriber.id);
         all.dedup_by_key(|subscriber| subscriber.id);
-        all.iter().for_each(|subscriber| self.end(subscriber, reason));
+        all.iter().for_each(|subscriber| self.end(subscriber, reason.clone()));
     }
 
     /// Puts the results of at most `most` events of a batch, from the one at `next` on, into the
@@ -100,12 +146,13 @@ impl Hub {
             return Some(until);
         }
         self.metrics.count_events(&batch.events);
-        *self.position.lock() = Position { event: before + until as u64, cursor: batch.end().encode() };
+        *self.position.lock() = Position::new(before + until as u64, batch.end());
         None
     }
 
     fn dispatch_event(&self, batch: &Batch, index: usize, number: u64) {
         let event = &batch.events[index];
+        let stop = Stop::new(batch, index, number);
         let mut results = Results::default();
         {
             let mut topics = self.router.shapes_of(event).peekable();
@@ -113,103 +160,34 @@ impl Hub {
                 return;
             }
             let parsed = ParsedEvent::new(event);
-            let mut cursor = None;
             for shapes in topics {
                 shapes.for_each_match(&parsed, |groups, found| {
-                    let cursor = cursor.get_or_insert_with(|| batch.cursor_after(index).encode());
-                    results.deliver(groups, found, &parsed, cursor, number);
+                    results.deliver(groups, found, &parsed, &stop);
                 });
             }
         }
         self.metrics.deliveries.inc_by(results.delivered);
         for subscriber in results.full {
-            let before = if index == 0 { batch.start.clone() } else { batch.cursor_after(index - 1) };
             self.metrics.mailbox_overflows.inc();
-            self.end_at(&subscriber, EndReason::SlowConsumer, &before.encode());
+            self.end_at(&subscriber, EndReason::SlowConsumer, Some(&stop.seen_before()), stop.before());
         }
     }
 
-    fn end_at(&self, subscriber: &Subscriber, reason: EndReason, cursor: &CursorText) {
+    fn end_at(&self, subscriber: &Subscriber, reason: EndReason, seen: Option<&Cursor>, text: &CursorText) {
         self.router.remove(subscriber);
-        subscriber.mailbox.push_end(subscriber.subscription, reason, cursor);
+        let cursor = stands_at(subscriber, seen, text);
+        subscriber.mailbox.push_end(subscriber.subscription, reason, &cursor);
     }
 }
 
-/// A result, or the place where it will be.
-enum Made {
-    Now(Bytes),
-    Later(Arc<Slot>),
-}
-
-/// What was made of one event so far, for all who share it.
-#[derive(Default)]
-struct Results {
-    /// By the address of the projection that made them, which is kept: once freed, its address could
-    /// become another's while the event is still on its way.
-    encoded: HashMap<usize, (Bytes, Arc<dyn Projection>)>,
-    /// Places of results that are being made, by the address of the deferral, which is kept likewise.
-    slots: HashMap<usize, (Arc<Slot>, Arc<dyn Deferral>)>,
-    /// The event, for those who work on it; made when the first needs it.
-    shared: Option<Arc<Event>>,
-    /// Whether the event passes, by the address of the residual, which is kept likewise.
-    passed: HashMap<usize, (bool, Arc<dyn Predicate>)>,
-    /// Who was met by scan: nobody gets an event twice.
-    met: HashSet<u64>,
-    /// Those whose mailboxes had no room.
-    full: Vec<Arc<Subscriber>>,
-    delivered: u64,
-}
-
-impl Results {
-    fn deliver(
-        &mut self,
-        groups: &Groups,
-        found: Found,
-        parsed: &ParsedEvent<'_>,
-        cursor: &CursorText,
-        number: u64,
-    ) {
-        for (&key, group) in groups {
-            if !self.passes(key, group, parsed) {
-                continue;
-            }
-            let result = self.result(key, group, parsed);
-            for subscriber in group.subscribers.values() {
-                if found == Found::ByScan && !self.met.insert(subscriber.id) {
-                    continue;
-                }
-                let (mailbox, subscription) = (&subscriber.mailbox, subscriber.subscription);
-                let pushed = match &result {
-                    Made::Now(result) => mailbox.push_next(subscription, result, cursor, number),
-                    Made::Later(slot) => mailbox.push_later(subscription, slot, cursor, number),
-                };
-                match pushed {
-                    Ok(()) => self.delivered += 1,
-                    Err(_) => self.full.push(subscriber.clone()),
-                }
-            }
-        }
-    }
-
-    /// The result for a group, made or begun by whoever needs it first.
-    fn result(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> Made {
-        let Some((address, deferral)) = key.deferral.zip(group.deferral.as_ref()) else {
-            let projection = &group.projection;
-            let made = || (projection.project(parsed), projection.clone());
-            return Made::Now(self.encoded.entry(key.projection).or_insert_with(made).0.clone());
-        };
-        let event = self.shared.get_or_insert_with(|| Arc::new(parsed.event.clone()));
-        let begun = || {
-            let slot = Slot::new();
-            deferral.begin(event, Promise::new(slot.clone(), deferral.clone(), event.clone()));
-            (slot, deferral.clone())
-        };
-        Made::Later(self.slots.entry(address).or_insert_with(begun).0.clone())
-    }
-
-    fn passes(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> bool {
-        let Some((address, residual)) = key.residual.zip(group.residual.as_ref()) else { return true };
-        parsed.event.operation == Some(Operation::Truncate)
-            || self.passed.entry(address).or_insert_with(|| (residual.passes(parsed), residual.clone())).0
+/// Where a subscription stands when the stream has come to a cursor, which stands here with its text.
+fn stands_at(subscriber: &Subscriber, seen: Option<&Cursor>, text: &CursorText) -> CursorText {
+    match (&subscriber.initial, seen) {
+        (Some(initial), Some(seen)) => match initial.stands_at(seen) {
+            Some(own) if own == *seen => text.clone(),
+            Some(own) => own.encode(),
+            None => "".into(),
+        },
+        _ => text.clone(),
     }
 }

@@ -1,76 +1,16 @@
 //! The mailbox: the bounded queue between the dispatcher and one connection.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::promise::Slot;
+use super::initial::{Initial, Rows};
+use super::later::Later;
 
-/// Number of a subscription, unique within its connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriptionId(pub u64);
-
-/// The text of a cursor as clients see it: base64url, shared by all who got the same event.
-pub type CursorText = Arc<str>;
-
-/// What a connection finds in its mailbox.
-#[derive(Debug, Clone)]
-pub enum Delivery {
-    /// One result of a subscription.
-    Next {
-        /// The subscription that it belongs to.
-        subscription: SubscriptionId,
-        /// The result, shared by everybody who gets it: a JSON object without its closing brace.
-        result: Bytes,
-        /// Where the subscription stands once this result has been seen.
-        cursor: CursorText,
-    },
-    /// A subscription is live, told before its first result to a client that asked.
-    Acknowledgement {
-        /// The subscription that it belongs to.
-        subscription: SubscriptionId,
-        /// What the client is told: a complete result without data.
-        result: Bytes,
-        /// Where the subscription starts.
-        cursor: CursorText,
-    },
-    /// The hub ended a subscription; nothing follows for it.
-    End {
-        /// The subscription that ended.
-        subscription: SubscriptionId,
-        /// Why.
-        reason: EndReason,
-        /// Where the subscription stood: everything before it has been delivered.
-        cursor: CursorText,
-    },
-}
-
-impl Delivery {
-    /// The subscription that it belongs to.
-    pub fn subscription(&self) -> SubscriptionId {
-        match self {
-            Self::Next { subscription, .. }
-            | Self::Acknowledgement { subscription, .. }
-            | Self::End { subscription, .. } => *subscription,
-        }
-    }
-}
-
-/// Why the hub ended a subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndReason {
-    /// The mailbox was full: `SLOW_CONSUMER`.
-    SlowConsumer,
-    /// The source's history was replaced under us: `CURSOR_HISTORY_CHANGED`.
-    HistoryChanged,
-    /// Retention removed events before the source fetched them: `CURSOR_EXPIRED`.
-    Expired,
-    /// A schema change made the document invalid: `SCHEMA_CHANGED`.
-    SchemaChanged,
-}
+pub use super::delivery::{CursorText, Delivery, EndReason, SubscriptionId};
 
 /// How much a mailbox holds. When a result does not fit, its subscription ends with
 /// [`EndReason::SlowConsumer`] after what is in the mailbox already; nothing is dropped silently.
@@ -99,9 +39,13 @@ pub struct Mailbox {
 
 #[derive(Debug, Default)]
 struct State {
+    /// What has not been looked at yet.
     queue: VecDeque<Entry>,
-    /// How many entries are [`Entry::Later`].
+    /// How many of these are not [`Entry::Now`].
     later: usize,
+    /// By subscription: what waits because its first is still being made. None is empty.
+    held: HashMap<SubscriptionId, VecDeque<Entry>>,
+    held_entries: usize,
     /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
     /// slot in the moment before [`Mailbox::settled`] counts it.
     bytes: isize,
@@ -109,18 +53,24 @@ struct State {
     last_event: u64,
 }
 
-/// A delivery, or the place of one whose result is still being made.
+/// A delivery, or the place of one that is still being made.
 #[derive(Debug)]
 enum Entry {
     Now(Delivery),
-    Later { subscription: SubscriptionId, slot: Arc<Slot>, cursor: CursorText },
+    Later(Later),
+    /// The rows that a subscription begins with.
+    Initial {
+        subscription: SubscriptionId,
+        initial: Arc<Initial>,
+    },
 }
 
 impl Entry {
     fn subscription(&self) -> SubscriptionId {
         match self {
             Self::Now(delivery) => delivery.subscription(),
-            Self::Later { subscription, .. } => *subscription,
+            Self::Later(later) => later.subscription,
+            Self::Initial { subscription, .. } => *subscription,
         }
     }
 }
@@ -150,9 +100,9 @@ impl Mailbox {
         let mut state = self.state.lock();
         // A single result larger than the whole mailbox fits an empty one: refusing it would end
         // every subscription that it matches, however fast the client reads.
-        let fits = state.queue.len() < self.limits.messages
+        let fits = state.len() < self.limits.messages
             && state.bytes + size(result) <= self.limits.bytes.cast_signed();
-        if !fits && !state.queue.is_empty() {
+        if !fits && state.len() > 0 {
             return Err(Full);
         }
         state.bytes += size(result);
@@ -162,30 +112,43 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Adds the place of a result that is still being made. Its bytes count once they are there.
+    /// Adds the place of a result that is still being made, of the event with this running number. Its
+    /// bytes count once they are there.
     ///
     /// # Errors
     ///
     /// If the mailbox is full; it is left as it was.
-    pub fn push_later(
-        self: &Arc<Self>,
-        subscription: SubscriptionId,
-        slot: &Arc<Slot>,
-        cursor: &CursorText,
-        event: u64,
-    ) -> Result<(), Full> {
+    pub(super) fn push_later(self: &Arc<Self>, later: Later, event: u64) -> Result<(), Full> {
         let mut state = self.state.lock();
-        if state.queue.len() >= self.limits.messages || state.bytes > self.limits.bytes.cast_signed() {
+        if state.len() >= self.limits.messages || state.bytes > self.limits.bytes.cast_signed() {
             return Err(Full);
         }
-        state.bytes += slot.watch(self).unwrap_or(0).cast_signed();
+        state.bytes += later.slot.watch(self).unwrap_or(0).cast_signed();
         state.later += 1;
         state.last_event = event;
-        self.append(state, Entry::Later { subscription, slot: slot.clone(), cursor: cursor.clone() });
+        self.append(state, Entry::Later(later));
         Ok(())
     }
 
-    /// A slot that this mailbox waits for has got its result.
+    /// Adds the place of the rows that a subscription begins with.
+    pub(super) fn push_initial(&self, subscription: SubscriptionId, initial: &Arc<Initial>) {
+        let mut state = self.state.lock();
+        state.later += 1;
+        self.append(state, Entry::Initial { subscription, initial: initial.clone() });
+    }
+
+    /// Makes room for rows, unless what waits already leaves none.
+    pub(super) fn reserve(&self, bytes: usize) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        let bytes = bytes.cast_signed();
+        if state.bytes > 0 && state.bytes + bytes > self.limits.bytes.cast_signed() {
+            return Err(Full);
+        }
+        state.bytes += bytes;
+        Ok(())
+    }
+
+    /// Something that this mailbox waits for is there, and takes this many bytes.
     pub(super) fn settled(&self, bytes: usize) {
         self.state.lock().bytes += bytes.cast_signed();
         self.filled.notify_one();
@@ -198,8 +161,8 @@ impl Mailbox {
     }
 
     fn append(&self, mut state: MutexGuard<'_, State>, entry: Entry) {
-        // What waits for a slot does not hold back other subscriptions.
-        let may_sleep = state.queue.is_empty() || state.later > 0;
+        // A reader leaves nothing in the queue.
+        let may_sleep = state.queue.is_empty();
         state.queue.push_back(entry);
         drop(state);
         if may_sleep {
@@ -224,7 +187,7 @@ impl Mailbox {
     /// the connection has seen all that there was for it up to that event.
     pub fn is_quiet_since(&self, event: u64) -> bool {
         let state = self.state.lock();
-        state.queue.is_empty() && state.last_event <= event
+        state.len() == 0 && state.last_event <= event
     }
 }
 
@@ -234,10 +197,15 @@ fn size(result: &Bytes) -> isize {
 }
 
 impl State {
+    /// Entries.
+    fn len(&self) -> usize {
+        self.queue.len() + self.held_entries
+    }
+
     /// Takes what is ready. A result that is still being made holds back its own subscription only.
     fn take_ready(&mut self, into: &mut Vec<Delivery>) {
         // The usual case, which every delivery passes through.
-        if self.later == 0 {
+        if self.later == 0 && self.held_entries == 0 {
             let mut taken = 0;
             into.extend(self.queue.drain(..).filter_map(|entry| match entry {
                 Entry::Now(delivery) => {
@@ -246,47 +214,84 @@ impl State {
                     }
                     Some(delivery)
                 }
-                Entry::Later { .. } => None,
+                Entry::Later(_) | Entry::Initial { .. } => None,
             }));
             self.bytes -= taken;
+            // A burst must not pin its high-water mark for the life of the connection.
             self.queue.shrink_to(64);
             return;
         }
-        let mut waiting = HashSet::new();
-        let mut kept = VecDeque::new();
-        for entry in self.queue.drain(..) {
-            if !waiting.is_empty() && waiting.contains(&entry.subscription()) {
-                kept.push_back(entry);
-                continue;
-            }
-            match entry {
-                Entry::Now(delivery) => {
-                    if let Delivery::Next { result, .. } = &delivery {
-                        self.bytes -= size(result);
-                    }
-                    into.push(delivery);
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|_, entries| {
+            while let Some(entry) = entries.pop_front() {
+                if let Some(waiting) = self.take_entry(entry, into) {
+                    entries.push_front(waiting);
+                    return true;
                 }
-                Entry::Later { subscription, slot, cursor } => match slot.get() {
-                    Some(result) => {
-                        self.later -= 1;
-                        if let Some(result) = result {
-                            self.bytes -= size(&result);
-                            into.push(Delivery::Next { subscription, result, cursor });
-                        }
-                    }
-                    None => {
-                        waiting.insert(subscription);
-                        kept.push_back(Entry::Later { subscription, slot, cursor });
-                    }
-                },
+                self.held_entries -= 1;
+            }
+            false
+        });
+        self.later = 0;
+        for entry in std::mem::take(&mut self.queue) {
+            let subscription = entry.subscription();
+            let waiting = match held.get_mut(&subscription) {
+                Some(before) => {
+                    before.push_back(entry);
+                    self.held_entries += 1;
+                    continue;
+                }
+                None => self.take_entry(entry, into),
+            };
+            if let Some(waiting) = waiting {
+                held.insert(subscription, VecDeque::from([waiting]));
+                self.held_entries += 1;
             }
         }
-        if kept.is_empty() {
-            // A burst must not pin its high-water mark for the life of the connection.
-            self.queue.shrink_to(64);
-        } else {
-            self.queue = kept;
+        self.held = held;
+    }
+
+    /// Takes an entry, or gives it back if it is not ready.
+    fn take_entry(&mut self, entry: Entry, into: &mut Vec<Delivery>) -> Option<Entry> {
+        match entry {
+            Entry::Now(delivery) => {
+                if let Delivery::Next { result, .. } = &delivery {
+                    self.bytes -= size(result);
+                }
+                into.push(delivery);
+            }
+            Entry::Later(later) => match later.settled() {
+                Some((bytes, delivery)) => {
+                    self.bytes -= bytes.cast_signed();
+                    into.extend(delivery);
+                }
+                None => return Some(Entry::Later(later)),
+            },
+            Entry::Initial { subscription, initial } => match initial.take() {
+                Some(begun) => self.begin(subscription, begun, into),
+                None => return Some(Entry::Initial { subscription, initial }),
+            },
         }
+        None
+    }
+
+    /// Takes the rows that a subscription begins with. The last of them is where it can be resumed.
+    fn begin(
+        &mut self,
+        subscription: SubscriptionId,
+        begun: Result<(Rows, CursorText), EndReason>,
+        into: &mut Vec<Delivery>,
+    ) {
+        let (rows, cursor) = match begun {
+            Ok(begun) => begun,
+            Err(reason) => return into.push(Delivery::End { subscription, reason, cursor: "".into() }),
+        };
+        for (index, result) in rows.iter().enumerate() {
+            self.bytes -= size(result);
+            let cursor = if index + 1 == rows.len() { cursor.clone() } else { "".into() };
+            into.push(Delivery::Whole { subscription, result: result.clone(), cursor });
+        }
+        into.push(Delivery::Begun { subscription, rows: rows.len(), cursor });
     }
 }
 

@@ -13,9 +13,17 @@ pub mod project;
 
 pub mod promise;
 
+pub mod initial;
+
+mod delivery;
+
+mod later;
+
 pub mod mailbox;
 
 pub mod route;
+
+mod deliver;
 
 pub mod dispatch;
 

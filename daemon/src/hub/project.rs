@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::equality::normal_form;
+use super::initial::Beginning;
 use super::promise::Deferral;
 use crate::event::{Event, Members, Operation};
 
@@ -28,6 +30,17 @@ pub struct Constraint {
     pub field: Box<str>,
     /// The values in normal form, see [`super::equality::normal_form`]; at least one, none twice.
     pub values: Vec<Box<str>>,
+}
+
+impl Constraint {
+    /// Whether an event may meet it: it does, or the value that decides was too large to be kept. The rule that
+    /// the router's look-ups follow.
+    pub fn admits(&self, event: &ParsedEvent<'_>) -> bool {
+        match event.record.get(&self.field) {
+            None => event.event.truncated,
+            Some(json) => normal_form(json).is_some_and(|found| self.values.iter().any(|it| **it == *found)),
+        }
+    }
 }
 
 /// The part of a filter that no look-up answers. Pure.
@@ -56,6 +69,8 @@ pub struct Interest {
     pub deferral: Option<Arc<dyn Deferral>>,
     /// How the connection conflates the results; the hub delivers all of them.
     pub throttle: Option<Throttle>,
+    /// Reads what is there before the first change, for a subscription that begins with it.
+    pub beginning: Option<Arc<dyn Beginning>>,
 }
 
 /// Of the results of one key that come within an interval, the last one only.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{EndReason, Mailbox};
 use crate::event::Event;
 
 /// Makes results that take time.
@@ -21,8 +21,28 @@ pub trait Deferral: fmt::Debug + Send + Sync {
     /// implementation's; every promise is kept in bounded time.
     fn begin(&self, event: &Arc<Event>, promise: Promise);
 
-    /// The result, as of [`super::project::Projection::project`], if a promise was dropped unkept.
-    fn broken(&self, event: &Event) -> Bytes;
+    /// What comes of a promise that was dropped unkept.
+    fn broken(&self, event: &Event) -> Outcome;
+}
+
+/// What comes of a promise.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// A result, as of [`super::project::Projection::project`].
+    Shown(Bytes),
+    /// The event is not for this subscriber.
+    Hidden,
+    /// Nobody can say: the subscription ends here, because to go on would hide that there is a gap.
+    Lost(EndReason),
+}
+
+impl Outcome {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Shown(result) => result.len(),
+            Self::Hidden | Self::Lost(_) => 0,
+        }
+    }
 }
 
 /// The place of a result that is being made, shared by all whose mailboxes wait for it.
@@ -32,8 +52,7 @@ pub struct Slot(Mutex<State>);
 #[derive(Debug)]
 enum State {
     Waiting(Vec<Arc<Mailbox>>),
-    /// The result, or nothing if there is none to see.
-    Settled(Option<Bytes>),
+    Settled(Outcome),
 }
 
 impl Slot {
@@ -42,11 +61,16 @@ impl Slot {
         Arc::new(Self(Mutex::new(State::Waiting(Vec::new()))))
     }
 
+    /// A slot with its result.
+    pub(super) fn of(result: Bytes) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(State::Settled(Outcome::Shown(result)))))
+    }
+
     /// The result, if it is settled.
-    pub(super) fn get(&self) -> Option<Option<Bytes>> {
+    pub(super) fn get(&self) -> Option<Outcome> {
         match &*self.0.lock() {
             State::Waiting(_) => None,
-            State::Settled(result) => Some(result.clone()),
+            State::Settled(outcome) => Some(outcome.clone()),
         }
     }
 
@@ -57,14 +81,14 @@ impl Slot {
                 waiting.push(mailbox.clone());
                 None
             }
-            State::Settled(result) => Some(result.as_ref().map_or(0, Bytes::len)),
+            State::Settled(outcome) => Some(outcome.bytes()),
         }
     }
 
     /// No lock is held while mailboxes are told: they ask the slot under theirs.
-    fn settle(&self, result: Option<Bytes>) {
-        let bytes = result.as_ref().map_or(0, Bytes::len);
-        let before = std::mem::replace(&mut *self.0.lock(), State::Settled(result));
+    fn settle(&self, outcome: Outcome) {
+        let bytes = outcome.bytes();
+        let before = std::mem::replace(&mut *self.0.lock(), State::Settled(outcome));
         if let State::Waiting(waiting) = before {
             waiting.iter().for_each(|mailbox| mailbox.settled(bytes));
         }
@@ -84,17 +108,17 @@ impl Promise {
         Self { slot, open: Some((deferral, event)) }
     }
 
-    /// Fills the slot; with nothing, the event is not shown.
-    pub fn keep(mut self, result: Option<Bytes>) {
+    /// Fills the slot.
+    pub fn keep(mut self, outcome: Outcome) {
         self.open = None;
-        self.slot.settle(result);
+        self.slot.settle(outcome);
     }
 }
 
 impl Drop for Promise {
     fn drop(&mut self) {
         if let Some((deferral, event)) = self.open.take() {
-            self.slot.settle(Some(deferral.broken(&event)));
+            self.slot.settle(deferral.broken(&event));
         }
     }
 }

@@ -14,6 +14,7 @@ use indexmap::IndexMap;
 
 use super::audience::{ByAudience, Identity};
 use super::equality::normal_form;
+use super::initial::Initial;
 use super::mailbox::{Mailbox, SubscriptionId};
 use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
 use super::promise::Deferral;
@@ -30,6 +31,8 @@ pub struct Subscriber {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) interest: Interest,
     pub(super) identity: Arc<Identity>,
+    /// The rows that it begins with, if it asked for them.
+    pub(super) initial: Option<Arc<Initial>>,
 }
 
 /// Subscribers of one identity that share residual, projection and deferral: they get the same bytes of the same

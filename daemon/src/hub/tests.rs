@@ -19,6 +19,8 @@ use crate::source::{Source, Step};
 
 mod deferred;
 
+mod initial;
+
 #[derive(Debug, Default)]
 struct Counting(AtomicUsize);
 
@@ -78,6 +80,7 @@ impl Fixture {
             projection: self.projection.clone(),
             deferral: None,
             throttle: None,
+            beginning: None,
         };
         let identity = Arc::new(Identity { tenant: tenant.map(Into::into), ..Identity::default() });
         let mailbox = Arc::new(Mailbox::new(limits));
@@ -121,9 +124,10 @@ impl Client {
         let mut deliveries = Vec::new();
         self.mailbox.drain(&mut deliveries).await;
         let text = |delivery| match delivery {
-            Delivery::Next { result, .. } | Delivery::Acknowledgement { result, .. } => {
+            Delivery::Next { result, .. } | Delivery::Whole { result, .. } => {
                 String::from_utf8(result.to_vec()).unwrap()
             }
+            Delivery::Begun { rows, .. } => format!("Begun({rows})"),
             Delivery::End { reason, .. } => format!("End({reason:?})"),
         };
         deliveries.into_iter().map(text).collect()

@@ -11,7 +11,7 @@ use super::endpoint::CaseLabel;
 pub struct RowSecurityMetrics {
     /// Checks, each of which is one statement.
     pub checks: Counter,
-    /// Records by verdict: `admitted`, `denied`, `failed`, `overloaded`.
+    /// Records by verdict: `admitted`, `denied`, `failed`, `undecided`, `overloaded`.
     records: Family<CaseLabel, Counter>,
 }
 

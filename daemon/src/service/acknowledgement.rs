@@ -28,14 +28,18 @@ pub(super) fn is_asked_for(request: &Request) -> Result<bool, GraphQLError> {
     }
 }
 
-/// The acknowledgement of a subscription that is about to start at a cursor.
-pub(super) fn of(subscription: SubscriptionId, cursor: CursorText) -> Delivery {
+/// The acknowledgement of a subscription that is about to start at a cursor, after this many rows if it began
+/// with what was there.
+pub(super) fn of(subscription: SubscriptionId, rows: Option<usize>, cursor: CursorText) -> Delivery {
     let mut extensions = json!({ "subscribed": true });
+    if let Some(rows) = rows {
+        extensions["initial"] = json!({ "rows": rows });
+    }
     if !cursor.is_empty() {
         extensions["cursor"] = (*cursor).into();
     }
     let result = json!({ "data": null, "extensions": extensions });
-    Delivery::Acknowledgement { subscription, result: Bytes::from(result.to_string()), cursor }
+    Delivery::Whole { subscription, result: Bytes::from(result.to_string()), cursor }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -72,7 +76,7 @@ mod tests {
 
     #[test]
     fn without_a_cursor_none_is_named() {
-        let Delivery::Acknowledgement { result, .. } = of(SubscriptionId(1), "".into()) else { panic!() };
+        let Delivery::Whole { result, .. } = of(SubscriptionId(1), None, "".into()) else { panic!() };
         let result: Value = serde_json::from_slice(&result).unwrap();
         assert_eq!(result, json!({ "data": null, "extensions": { "subscribed": true } }));
     }

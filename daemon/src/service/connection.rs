@@ -1,6 +1,6 @@
 //! A connection: an identity, a mailbox, and the subscriptions that fill it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::live::{Live, Parts};
@@ -22,6 +22,8 @@ pub struct Connection {
     live: HashMap<SubscriptionId, Arc<Live>>,
     /// Those that the client has not been handed yet; at most one for each live subscription.
     acknowledgements: Vec<Delivery>,
+    /// Those whose acknowledgement follows the rows that they begin with.
+    beginning: HashSet<SubscriptionId>,
     throttles: Throttles,
 }
 
@@ -35,6 +37,7 @@ impl Connection {
             next: 0,
             live: HashMap::new(),
             acknowledgements: Vec::new(),
+            beginning: HashSet::new(),
             throttles: Throttles::default(),
         }
     }
@@ -82,10 +85,12 @@ impl Connection {
         if let Some(throttle) = &interest.throttle {
             self.throttles.add(subscription, throttle, cursor.clone());
         }
-        self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
-        if acknowledges {
-            self.acknowledgements.push(acknowledgement::of(subscription, cursor));
+        if acknowledges && interest.beginning.is_some() {
+            self.beginning.insert(subscription);
+        } else if acknowledges {
+            self.acknowledgements.push(acknowledgement::of(subscription, None, cursor));
         }
+        self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
         shared.options.metrics.subscriptions.inc();
         tracing::debug!(subscription = subscription.0, "subscription is live");
         Ok(subscription)
@@ -96,6 +101,7 @@ impl Connection {
         self.throttles.remove(subscription);
         if let Some(live) = self.live.remove(&subscription) {
             self.service.0.shared.live.end(&self.service.0.hub, &live);
+            self.beginning.remove(&subscription);
             self.acknowledgements.retain(|delivery| delivery.subscription() != subscription);
             self.service.0.shared.options.metrics.subscriptions.dec();
         }
@@ -118,7 +124,22 @@ impl Connection {
                     () = self.throttles.wait() => self.throttles.release(into),
                 }
             }
+            self.acknowledge(into, before);
             self.forget_ended(into, before);
+        }
+    }
+
+    /// Puts acknowledgements behind the rows of those that asked.
+    fn acknowledge(&mut self, deliveries: &mut [Delivery], from: usize) {
+        if self.beginning.is_empty() {
+            return;
+        }
+        for delivery in &mut deliveries[from..] {
+            if let Delivery::Begun { subscription, rows, cursor } = delivery
+                && self.beginning.remove(subscription)
+            {
+                *delivery = acknowledgement::of(*subscription, Some(*rows), cursor.clone());
+            }
         }
     }
 
@@ -140,14 +161,15 @@ impl Connection {
     }
 
     /// Where the connection stands if nothing is under way for it: it has seen all that there was
-    /// for it up to this cursor. `None` while its mailbox holds something, a throttle does, or an
-    /// acknowledgement waits.
+    /// for it up to this cursor. `None` while its mailbox holds something, a throttle does, an
+    /// acknowledgement waits, or a subscription has begun with more than the stream has come to.
     pub fn quiet_cursor(&self) -> Option<CursorText> {
         // Read before the mailbox: what comes in between is later than this position.
         let position = self.service.0.hub.position();
         let quiet = self.acknowledgements.is_empty()
             && self.throttles.are_quiet()
-            && self.mailbox.is_quiet_since(position.event);
+            && self.mailbox.is_quiet_since(position.event)
+            && self.live.values().all(|live| live.is_past_beginning(&self.service.0.hub));
         quiet.then_some(position.cursor)
     }
 

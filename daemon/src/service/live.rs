@@ -31,8 +31,6 @@ pub(super) struct Live {
     /// The call that was answered with yes when it began.
     authorization: Option<Call>,
     identity: Arc<Identity>,
-    mailbox: Arc<Mailbox>,
-    subscription: SubscriptionId,
     /// Nothing once the subscription has ended.
     subscriber: Mutex<Option<Arc<Subscriber>>>,
 }
@@ -55,12 +53,13 @@ impl Registry {
             number,
             request,
             authorization,
-            identity,
-            mailbox,
-            subscription,
+            identity: identity.clone(),
             subscriber: Mutex::new(None),
         });
-        live.route(hub, interest, &mut live.subscriber.lock());
+        // Held, so that a reload does not miss it.
+        let mut slot = live.subscriber.lock();
+        *slot = Some(hub.subscribe(interest, identity, mailbox, subscription));
+        drop(slot);
         self.live.lock().insert(number, live.clone());
         live
     }
@@ -84,8 +83,7 @@ impl Registry {
             let Some(old) = slot.take() else { continue };
             match schema.prepare_authorized(&live.request, &live.identity) {
                 (Prepared::Subscription(interest), authorization) if authorization == live.authorization => {
-                    hub.unsubscribe(&old);
-                    live.route(hub, interest, &mut slot);
+                    *slot = Some(hub.replace(&old, interest));
                 }
                 (Prepared::Subscription(_) | Prepared::Query(_) | Prepared::Refused(_), _) => {
                     hub.end(&old, EndReason::SchemaChanged);
@@ -96,7 +94,8 @@ impl Registry {
 }
 
 impl Live {
-    fn route(&self, hub: &Hub, interest: Interest, slot: &mut Option<Arc<Subscriber>>) {
-        *slot = Some(hub.subscribe(interest, self.identity.clone(), self.mailbox.clone(), self.subscription));
+    /// Whether it has ended, or the stream contains the rows that it began with.
+    pub(super) fn is_past_beginning(&self, hub: &Hub) -> bool {
+        self.subscriber.lock().as_ref().is_none_or(|subscriber| hub.is_past_beginning(subscriber))
     }
 }

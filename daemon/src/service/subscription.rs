@@ -32,7 +32,8 @@ impl Subscription {
                 Some(Delivery::Next { result, cursor, .. }) => {
                     return Some(complete_result(&result, &cursor));
                 }
-                Some(Delivery::Acknowledgement { result, .. }) => return Some(result),
+                Some(Delivery::Whole { result, .. }) => return Some(result),
+                Some(Delivery::Begun { .. }) => {}
                 Some(Delivery::End { reason, .. }) => self.ended = Some(reason),
                 None => {
                     let mut deliveries = Vec::new();
@@ -46,7 +47,7 @@ impl Subscription {
 
     /// Why the service ended the subscription, if it did.
     pub fn ended(&self) -> Option<EndReason> {
-        self.ended
+        self.ended.clone()
     }
 
     /// Ends the subscription. The same as dropping it, in so many words.

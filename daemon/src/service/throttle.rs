@@ -218,8 +218,14 @@ impl Throttles {
                     Some(throttled) => throttled.take(result, cursor, now, deliveries),
                     None => deliveries.push(Delivery::Next { subscription, result, cursor }),
                 },
-                // It comes before any result.
-                Delivery::Acknowledgement { .. } => deliveries.push(delivery),
+                // They come before any change.
+                Delivery::Whole { .. } => deliveries.push(delivery),
+                Delivery::Begun { subscription, rows, cursor } => {
+                    if let Some(throttled) = self.0.get_mut(&subscription) {
+                        throttled.before = cursor.clone();
+                    }
+                    deliveries.push(Delivery::Begun { subscription, rows, cursor });
+                }
                 Delivery::End { subscription, .. } => {
                     if let Some(throttled) = self.0.get_mut(&subscription) {
                         throttled.flush(now, deliveries);
@@ -293,11 +299,12 @@ mod tests {
     /// Number of the event and cursor of each delivery.
     fn told(deliveries: Vec<Delivery>) -> Vec<String> {
         let told = deliveries.into_iter().map(|delivery| match delivery {
-            Delivery::Next { result, cursor, .. } | Delivery::Acknowledgement { result, cursor, .. } => {
+            Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
                 let text = String::from_utf8(result.to_vec()).unwrap();
                 let number = text.split("\"n\":").nth(1).unwrap().trim_end_matches('}');
                 format!("{number}@{cursor}")
             }
+            Delivery::Begun { .. } => "begun".to_owned(),
             Delivery::End { .. } => "end".to_owned(),
         });
         told.collect()

@@ -23,6 +23,8 @@ pub struct Definition {
 /// A table that `attach_trigger` registered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AttachedTable {
+    /// OID of the table.
+    pub oid: u32,
     /// Schema-qualified name, quoted as PostgreSQL quotes it. For messages and descriptions.
     pub table: String,
     /// GraphQL type name.
@@ -35,6 +37,10 @@ pub struct AttachedTable {
     pub operations: Vec<Operation>,
     /// Whether an UPDATE keeps the record before it.
     pub include_old: bool,
+    /// The column that holds a row's tenant, by its unquoted name. It need not be captured.
+    pub tenant_column: Option<String>,
+    /// The column that holds a row's user, by its unquoted name. It need not be captured.
+    pub user_column: Option<String>,
     /// Set if its policies for SELECT decide who sees its events.
     pub row_security: Option<RowSecurity>,
     /// The captured columns, in the table's order.

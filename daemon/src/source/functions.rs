@@ -92,6 +92,9 @@ pub enum CallError {
     /// It failed in another way, which is in the log and not for clients.
     #[error("the function failed")]
     Failed,
+    /// The database could not be reached, or went away meanwhile.
+    #[error("the database is not available")]
+    Unavailable,
     /// It took too long.
     #[error("the function took too long")]
     Timeout,
@@ -106,6 +109,7 @@ impl CallError {
         match self {
             Self::Raised(_) => "raised",
             Self::Failed => "failed",
+            Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
             Self::Overloaded => "overloaded",
         }

@@ -12,6 +12,8 @@ pub mod functions;
 
 pub mod policies;
 
+pub mod rows;
+
 pub mod memory;
 
 pub mod postgres;

@@ -40,7 +40,7 @@ impl Record {
 }
 
 /// The answer.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// Places of the records that the policies admit; all others are not to be shown.
     pub admitted: Vec<usize>,

@@ -3,15 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use axum::http::{HeaderMap, header};
+use axum::http::header;
+use axum::http::request::Parts;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio_util::sync::DropGuard;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::origin::Origins;
+use super::parameters::query_values;
 use crate::access::authenticator::Authenticator;
-use crate::access::limits::{Place, Places};
-use crate::access::token;
+use crate::access::limits::{self, Places};
+use crate::access::refusal::TokenError;
+use crate::access::token::{self, Place, Presented};
 use crate::config::{ClientLimits, Config, Secret};
 use crate::error::ClientError;
 use crate::hub::audience::Identity;
@@ -32,8 +36,12 @@ pub struct Endpoint {
 struct Shared {
     service: Service,
     authenticator: Authenticator,
+    /// The keys that the authenticator needs are fetched for as long as there is the endpoint.
+    _fetching: DropGuard,
     places: Places,
     origins: Origins,
+    cookie: Option<String>,
+    query_parameter: Option<String>,
     graphiql: bool,
     limits: ClientLimits,
     metrics: Metrics,
@@ -41,7 +49,7 @@ struct Shared {
 }
 
 impl Endpoint {
-    /// An endpoint for a service.
+    /// An endpoint for a service. Needs a tokio runtime.
     pub fn new(
         service: Service,
         authenticator: Authenticator,
@@ -51,9 +59,12 @@ impl Endpoint {
     ) -> Self {
         let shared = Shared {
             service,
+            _fetching: authenticator.fetch_keys(&metrics.access),
             authenticator,
             places: Places::new(config.limits.connections),
             origins: Origins::new(config.allowed_origins.clone()),
+            cookie: config.jwt.cookie.clone(),
+            query_parameter: config.jwt.query_parameter.clone(),
             graphiql: config.graphiql,
             limits: config.limits,
             metrics,
@@ -92,20 +103,56 @@ impl Endpoint {
         self.shared.graphiql
     }
 
-    /// Who sent a request, by its `Authorization` header.
+    /// Who sent a request, by the token in its head. Waits, not for long, for keys that have to be fetched.
     ///
     /// # Errors
-    /// If a token is needed and missing, expired or invalid.
-    pub fn identify(&self, headers: &HeaderMap) -> Result<Arc<Identity>, ClientError> {
-        self.identify_token(header_token(headers)?.as_ref())
+    /// If a token is needed and missing, expired or invalid, or the keys to tell are not there.
+    pub async fn identify(&self, head: &Parts) -> Result<Arc<Identity>, ClientError> {
+        self.identify_token(self.presented(head).choose(None)).await
     }
 
-    /// Who has this token.
+    /// Who has the token of this place; refusals are counted by reason.
     ///
     /// # Errors
-    /// If a token is needed and missing, expired or invalid.
-    pub fn identify_token(&self, token: Option<&Secret>) -> Result<Arc<Identity>, ClientError> {
-        self.shared.authenticator.identify(token)
+    /// If a token is needed and missing, expired or invalid, or the keys to tell are not there.
+    pub async fn identify_token(&self, token: Place) -> Result<Arc<Identity>, ClientError> {
+        self.shared.authenticator.identify(token).await.map_err(|error| {
+            let refusals = &self.shared.metrics.access.token_refusals;
+            refusals.get_or_create(&[("reason", error.reason())]).inc();
+            error.into()
+        })
+    }
+
+    /// The tokens that a request's head presents.
+    pub fn presented(&self, head: &Parts) -> Presented {
+        let headers: Vec<_> = head.headers.get_all(header::AUTHORIZATION).iter().collect();
+        // Two headers are ambiguous, whatever they hold.
+        let header = match headers[..] {
+            [] => Ok(None),
+            [only] => Ok(only.to_str().ok().and_then(token::from_authorization)),
+            _ => Err(TokenError::Ambiguous),
+        };
+        let other_scheme = headers.len() == 1 && header == Ok(None);
+        let query = self.shared.query_parameter.as_deref().map_or(Ok(None), |name| {
+            let values = query_values(head, name).into_iter().filter(|value| !value.is_empty());
+            token::one(values.map(Secret::new))
+        });
+        Presented { header, other_scheme, cookie: self.cookie(head), query }
+    }
+
+    /// The configured cookie. A browser adds it to whatever any page asks for, so it counts only where no
+    /// foreign page can have asked.
+    fn cookie(&self, head: &Parts) -> Place {
+        let Some(name) = &self.shared.cookie else { return Ok(None) };
+        let headers = head.headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        let cookie = token::one(headers.flat_map(|header| token::from_cookies(header, name)))?;
+        let refused = cookie.is_some() && !self.origins().trust(&head.headers, &head.uri);
+        if refused { Err(TokenError::ForeignPage) } else { Ok(cookie) }
+    }
+
+    /// Whether pages of other origins that are allowed may send cookies.
+    pub fn takes_cookies(&self) -> bool {
+        self.shared.cookie.is_some()
     }
 
     /// Waits, not for long, until the service knows the database's schema. After a restart that takes
@@ -144,22 +191,6 @@ impl Endpoint {
     }
 }
 
-/// The token of the `Authorization` header. Two headers are ambiguous, so they are no token.
-///
-/// # Errors
-/// If there is such a header but no bearer token in it.
-pub fn header_token(headers: &HeaderMap) -> Result<Option<Secret>, ClientError> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(None),
-        (Some(value), None) => {
-            let token = value.to_str().ok().and_then(token::from_authorization);
-            token.map(Some).ok_or(ClientError::TokenInvalid)
-        }
-        (Some(_), Some(_)) => Err(ClientError::TokenInvalid),
-    }
-}
-
 /// A client stream's stay. Dropping it ends the stay.
 #[derive(Debug)]
 pub struct Admission {
@@ -167,7 +198,7 @@ pub struct Admission {
     transport: &'static str,
     since: Instant,
     running: i64,
-    place: Option<Place>,
+    place: Option<limits::Place>,
     _hold: TaskTrackerToken,
 }
 

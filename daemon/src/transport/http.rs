@@ -79,7 +79,7 @@ async fn respond(endpoint: &Endpoint, request: Request<Body>) -> Result<Response
          text/event-stream.",
     ))?;
     let request = parameters::read(endpoint, &head, body).await?;
-    let identity = endpoint.identify(&head.headers)?;
+    let identity = endpoint.identify(&head).await?;
     endpoint.ready().await?;
     if head.method == Method::GET
         && endpoint.service().operation_kind(&request, &identity) == Some(OperationKind::Mutation)

@@ -36,6 +36,16 @@ impl Origins {
         let listed = self.allowed.iter().any(|allowed| *allowed == "*" || *allowed == origin);
         listed || own(&origin, headers, uri)
     }
+
+    /// Whether what a browser adds by itself, a cookie, may count: the page is one that is allowed. A
+    /// request without an origin may still be a foreign page's (an image, a link); browsers then say so.
+    pub fn trust(&self, headers: &HeaderMap, uri: &Uri) -> bool {
+        if headers.contains_key(header::ORIGIN) {
+            return self.allow(headers, uri);
+        }
+        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+        matches!(site, None | Some(b"same-origin" | b"none"))
+    }
 }
 
 /// Whether an origin is the host that the request was sent to. The scheme is not compared: behind a
@@ -62,6 +72,9 @@ pub async fn share(State(endpoint): State<Endpoint>, request: Request<Body>, nex
     if let (Some(origin), true) = (origin, allowed) {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+        if endpoint.takes_cookies() {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        }
         if preflight {
             headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
             headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HEADERS);
@@ -96,5 +109,26 @@ mod tests {
         assert!(allows(&["https://app.example"], Some("https://App.example"), "api.example"));
         assert!(!allows(&["https://app.example"], Some("http://app.example"), "api.example"));
         assert!(allows(&["*"], Some("https://evil.example"), "api.example"));
+    }
+
+    #[test]
+    fn a_cookie_counts_for_own_pages_only() {
+        let origins = Origins::new(vec!["https://app.example".into()]);
+        let trusts = |lines: &[(&'static str, &'static str)]| {
+            let lines = [("host", "api.example")].iter().chain(lines);
+            let headers = lines.map(|(name, value)| {
+                (axum::http::HeaderName::from_static(name), HeaderValue::from_static(value))
+            });
+            origins.trust(&headers.collect(), &Uri::from_static("/graphql"))
+        };
+        assert!(trusts(&[]));
+        assert!(trusts(&[("sec-fetch-site", "same-origin")]));
+        assert!(trusts(&[("sec-fetch-site", "none")]));
+        assert!(!trusts(&[("sec-fetch-site", "cross-site")]));
+        assert!(!trusts(&[("sec-fetch-site", "same-site")]));
+        assert!(trusts(&[("sec-fetch-site", "cross-site"), ("origin", "https://app.example")]));
+        assert!(trusts(&[("origin", "https://api.example")]));
+        assert!(!trusts(&[("origin", "https://evil.example")]));
+        assert!(!trusts(&[("sec-fetch-site", "same-origin"), ("origin", "null")]));
     }
 }

@@ -28,8 +28,14 @@ pub async fn read(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Reque
 
 /// One value of the query string.
 pub fn query_value(head: &Parts, name: &str) -> Option<String> {
-    let Query(pairs) = Query::<Vec<(String, String)>>::try_from_uri(&head.uri).ok()?;
-    pairs.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    query_values(head, name).into_iter().next()
+}
+
+/// All values of a name in the query string.
+pub fn query_values(head: &Parts, name: &str) -> Vec<String> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&head.uri);
+    let pairs = pairs.map_or_else(|_| Vec::new(), |Query(pairs)| pairs);
+    pairs.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
 }
 
 /// Whether a request asks to resume from a cursor, by parameter (SSE has headers besides).

@@ -33,9 +33,10 @@ fn companion(error: &ClientError) -> Option<(HeaderName, HeaderValue)> {
             Some((header::WWW_AUTHENTICATE, value(r#"Bearer realm="tidings", error="invalid_token""#)))
         }
         ClientError::MethodNotAllowed(methods) => Some((header::ALLOW, value(methods))),
-        ClientError::Overloaded | ClientError::NotReady | ClientError::Draining => {
-            Some((header::RETRY_AFTER, RETRY_AFTER_S))
-        }
+        ClientError::Overloaded
+        | ClientError::NotReady
+        | ClientError::KeysUnavailable
+        | ClientError::Draining => Some((header::RETRY_AFTER, RETRY_AFTER_S)),
         // What is left of the request is not read, so the connection cannot be used again.
         ClientError::TooLarge(_) | ClientError::TooSlow => Some((header::CONNECTION, value("close"))),
         _ => None,

@@ -78,7 +78,7 @@ fn spread_retry_ms() -> u64 {
 }
 
 async fn open(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Response, ClientError> {
-    let identity = endpoint.identify(&head.headers)?;
+    let identity = endpoint.identify(head).await?;
     let request = parameters::read(endpoint, head, body).await?;
     let admission = endpoint.admit(LABEL)?;
     endpoint.ready().await?;
@@ -239,20 +239,20 @@ impl EventStream {
 
     fn frames(&mut self, deliveries: &[Delivery]) -> Vec<u8> {
         let extent = deliveries.iter().map(|delivery| match delivery {
-            Delivery::Next { result, cursor, .. } | Delivery::Acknowledgement { result, cursor, .. } => {
+            Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
                 result.len() + 2 * cursor.len() + frame::SSE_OVERHEAD
             }
+            Delivery::Begun { .. } => 0,
             Delivery::End { .. } => 512,
         });
         let mut bytes = Vec::with_capacity(extent.sum());
         for delivery in deliveries {
             match delivery {
                 Delivery::Next { result, cursor, .. } => frame::sse_next(&mut bytes, result, cursor),
-                Delivery::Acknowledgement { result, cursor, .. } => {
-                    frame::sse_whole_at(&mut bytes, result, cursor);
-                }
+                Delivery::Whole { result, cursor, .. } => frame::sse_whole_at(&mut bytes, result, cursor),
+                Delivery::Begun { .. } => {}
                 Delivery::End { reason, cursor, .. } => {
-                    let error = ClientError::from(*reason);
+                    let error = ClientError::from(reason.clone());
                     self.end(&mut bytes, &error, error.to_graphql_at(cursor));
                     return bytes;
                 }

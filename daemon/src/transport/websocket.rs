@@ -15,11 +15,10 @@ use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::endpoint::{Admission, expired, header_token};
+use super::endpoint::{Admission, expired};
 use super::transport_ws::{self, Action, Close, Machine, Operation, SUBPROTOCOL};
 use super::{Endpoint, Transport};
-use crate::access::token;
-use crate::config::Secret;
+use crate::access::token::{self, Presented};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 use crate::hub::mailbox::Delivery;
@@ -86,12 +85,11 @@ fn accept(endpoint: Endpoint, head: &Parts, upgrade: WebSocketUpgrade) -> Respon
             Close::new(code, error.to_string())
         })
     };
-    // Kept for a `connection_init` without a token: programs can set headers, pages cannot.
-    let header = header_token(&head.headers);
+    let presented = endpoint.presented(head);
     upgrade.on_upgrade(move |socket| async move {
         match entry {
             Err(close) => leave(socket, close).await,
-            Ok(admission) => Session::new(endpoint, admission, header).run(socket).await,
+            Ok(admission) => Session::new(endpoint, admission, presented).run(socket).await,
         }
     })
 }
@@ -112,7 +110,8 @@ async fn leave(mut socket: WebSocket, close: Close) {
 struct Session {
     endpoint: Endpoint,
     admission: Admission,
-    header: Result<Option<Secret>, ClientError>,
+    /// The tokens of the upgrade, until `connection_init` may have brought another.
+    presented: Option<Presented>,
     machine: Machine,
     /// From the acknowledgement on.
     client: Option<Client>,
@@ -146,10 +145,11 @@ enum End {
 }
 
 impl Session {
-    fn new(endpoint: Endpoint, admission: Admission, header: Result<Option<Secret>, ClientError>) -> Self {
+    fn new(endpoint: Endpoint, admission: Admission, presented: Presented) -> Self {
         let machine = Machine::new(endpoint.limits().subscriptions);
         let named_cursor = Instant::now();
-        Self { endpoint, admission, header, machine, client: None, awaits_pong: false, named_cursor }
+        let presented = Some(presented);
+        Self { endpoint, admission, presented, machine, client: None, awaits_pong: false, named_cursor }
     }
 
     async fn run(mut self, mut socket: WebSocket) {
@@ -272,14 +272,14 @@ impl Session {
         socket: &mut WebSocket,
         payload: &serde_json::Map<String, serde_json::Value>,
     ) -> Result<(), End> {
-        let token = match token::from_payload(payload) {
-            Some(token) => Ok(Some(token)),
-            None => std::mem::replace(&mut self.header, Ok(None)),
-        };
-        let identity = token.and_then(|token| self.endpoint.identify_token(token.as_ref()));
-        let identity = identity.map_err(|error| {
+        let payload = token::from_payload(payload);
+        let token = self.presented.take().map_or(Ok(None), |presented| presented.choose(payload));
+        let identity = self.endpoint.identify_token(token).await.map_err(|error| {
             self.endpoint.count_refusal(&error);
-            close(4403, "Forbidden") // W2
+            match error {
+                ClientError::KeysUnavailable => close(1013, &error.to_string()),
+                _ => close(4403, "Forbidden"), // W2
+            }
         })?;
         self.endpoint.ready().await.map_err(|error| {
             self.endpoint.count_refusal(&error);
@@ -360,9 +360,10 @@ impl Session {
                 Delivery::Next { subscription, result, cursor } => {
                     frames.extend(self.machine.next(subscription, &result, &cursor));
                 }
-                Delivery::Acknowledgement { subscription, result, .. } => {
+                Delivery::Whole { subscription, result, .. } => {
                     frames.extend(self.machine.next_whole(subscription, &result));
                 }
+                Delivery::Begun { .. } => {}
                 Delivery::End { subscription, reason, cursor } => {
                     let error = ClientError::from(reason);
                     self.endpoint.count_refusal(&error);

@@ -133,12 +133,15 @@ async fn field_names_are_those_of_the_daemon() {
             column_type: ColumnType::Base("text".to_owned()),
         };
         let table = AttachedTable {
+            oid: 1,
             table: "t".to_owned(),
             type_name: "Odd".to_owned(),
             channel: "t".to_owned(),
             comment: None,
             operations: Vec::new(),
             include_old: false,
+            tenant_column: None,
+            user_column: None,
             row_security: None,
             columns: names.iter().map(column).collect(),
         };

@@ -4,6 +4,8 @@ mod definitions;
 
 mod filters;
 
+mod initial;
+
 mod reload;
 
 mod resolvers;
@@ -11,6 +13,8 @@ mod resolvers;
 mod roles;
 
 mod row_security;
+
+mod rows;
 
 mod throttle;
 

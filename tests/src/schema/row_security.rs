@@ -273,7 +273,7 @@ async fn a_policy_that_raises_hides_the_events_from_that_identity_alone() {
     expected.push(end.into());
     assert_eq!(changes_until(&mut ann, end).await, expected, "one bad record hides no other");
     assert_eq!(changes_until(&mut mallory, end).await, [end]);
-    it.daemon.wait_for_log("policies could not be evaluated").await;
+    it.daemon.wait_for_log("policies raise an error over a record").await;
     it.daemon.wait_for_log("22012").await;
     assert!(!it.daemon.log().contains("mallory"), "claims are not logged");
 }
@@ -292,9 +292,33 @@ async fn a_policy_that_hangs_holds_up_that_identity_alone() {
     it.write("truncate docs").await;
     let end = "TRUNCATE null null";
     assert_eq!(changes_until(&mut ann, end).await, ["INSERT {id:1,state:draft} null", end]);
-    assert_eq!(it.daemon.metric("tidings_row_security_records_total{verdict=\"failed\"}").await, "0");
-    assert_eq!(changes_until(&mut mallory, end).await, [end]);
-    assert_eq!(it.daemon.metric("tidings_row_security_records_total{verdict=\"failed\"}").await, "1");
+    let undecided = "tidings_row_security_records_total{verdict=\"undecided\"}";
+    assert_eq!(it.daemon.metric(undecided).await, "0");
+    let ended = mallory.receive().await;
+    assert_eq!(ended["type"], "error", "to go on would hide a gap: {ended}");
+    let extensions = &ended["payload"][0]["extensions"];
+    assert_eq!(extensions["code"], "POLICIES_UNDECIDED", "{ended}");
+    assert!(extensions["cursor"].is_string(), "{ended}");
+    assert_eq!(it.daemon.metric(undecided).await, "1");
+    mallory.subscribe("1", CHANGES).await;
+}
+
+#[tokio::test]
+async fn a_check_that_loses_its_connection_is_made_again() {
+    let it = Setting::new(
+        "create policy patient on docs for select using (
+             pg_sleep(case when current_setting('request.jwt.claims', true)::json ->> 'sub' = 'mallory'
+                 then 1.5 else 0 end) is not null)",
+    )
+    .await;
+    let mut mallory = it.subscriber("mallory", &it.reader, CHANGES).await;
+    it.write("insert into docs (id, owner) values (1, 'x')").await;
+    let sleeping = "select pg_terminate_backend(pid) from pg_stat_activity
+         where application_name = 'tidings resolve' and wait_event = 'PgSleep' and datname = current_database()";
+    while it.session.lines(sleeping).await.is_empty() {}
+    let end = "TRUNCATE null null";
+    it.write("truncate docs").await;
+    assert_eq!(changes_until(&mut mallory, end).await, ["INSERT {id:1,state:draft} null", end]);
 }
 
 #[tokio::test]

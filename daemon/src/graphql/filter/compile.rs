@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::comparable::Comparable;
 use super::operators::Operator;
 use super::pattern::Pattern;
-use super::predicate::{Check, Comparison, Equal, Filter, ListCheck, Test};
+use super::predicate::{Check, Comparison, Filter, Given, ListCheck, Test};
 use super::{FilterField, FilterType, Subject};
 use crate::graphql::limits::Limits;
 
@@ -123,7 +123,7 @@ impl Compiler<'_> {
         };
         let comparison = match operator {
             Operator::Is => return Ok(Check::IsNull(value == "NULL")),
-            Operator::Eq => return Ok(Check::OneOf(comparable.clone(), vec![equal(comparable, value)?])),
+            Operator::Eq => return Ok(Check::OneOf(comparable.clone(), vec![compared(comparable, value)?])),
             Operator::In => {
                 return Ok(Check::OneOf(comparable.clone(), equals(comparable, self.items(value)?)?));
             }
@@ -140,7 +140,7 @@ impl Compiler<'_> {
                 Comparison::NotEqual
             }
         };
-        Ok(Check::Compare(comparable.clone(), comparison, comparable.operand(value)?))
+        Ok(Check::Compare(comparable.clone(), comparison, compared(comparable, value)?))
     }
 
     fn list_check(
@@ -179,14 +179,14 @@ fn given(members: &Map<String, Value>) -> impl Iterator<Item = (&String, &Value)
     members.iter().filter(|(_, value)| !value.is_null())
 }
 
-fn equal(comparable: &Comparable, value: &Value) -> Result<Equal, String> {
-    Ok(Equal { operand: comparable.operand(value)?, spelling: comparable.spelling(value)? })
+fn compared(comparable: &Comparable, value: &Value) -> Result<Given, String> {
+    Ok(Given { operand: comparable.operand(value)?, spelling: comparable.spelling(value)? })
 }
 
 /// Values to be equal to, each once. A null equals nothing.
-fn equals(comparable: &Comparable, values: &[Value]) -> Result<Vec<Equal>, String> {
+fn equals(comparable: &Comparable, values: &[Value]) -> Result<Vec<Given>, String> {
     let given = values.iter().filter(|value| !value.is_null());
-    let mut values = given.map(|value| equal(comparable, value)).collect::<Result<Vec<_>, _>>()?;
+    let mut values = given.map(|value| compared(comparable, value)).collect::<Result<Vec<_>, _>>()?;
     values.sort_unstable_by(|one, other| one.spelling.cmp(&other.spelling));
     values.dedup();
     Ok(values)

@@ -4,7 +4,7 @@
 //!
 //! Per schema: `operators` says which operators a column has, [`FilterType`] what each field of the
 //! input type means. Per subscription: `compile` reads the argument, `lookup` takes out what the router
-//! can look up. Per event: `predicate` decides the rest, with `comparable`, `operand`, `decimal`,
+//! can look up, and `narrow` what the database can where a subscription begins with what is there. Per event: `predicate` decides the rest, with `comparable`, `operand`, `decimal`,
 //! `moment` and `pattern`.
 //!
 //! The rule is that of a WHERE clause: a comparison with null is neither true nor false, and only what
@@ -28,6 +28,8 @@ mod compile;
 
 mod lookup;
 
+mod narrow;
+
 #[cfg(test)]
 mod tests;
 
@@ -37,6 +39,7 @@ use comparable::Comparable;
 
 pub(super) use compile::{compile, one_of};
 pub(super) use lookup::split;
+pub(super) use narrow::{narrow, owned_by};
 pub(super) use predicate::{Filter, RowFilter};
 
 /// What the fields of a table's filter type mean.

@@ -40,18 +40,18 @@ pub(super) enum Check {
     /// Null, or not.
     IsNull(bool),
     /// Equals one of these.
-    OneOf(Comparable, Vec<Equal>),
-    Compare(Comparable, Comparison, Operand<'static>),
+    OneOf(Comparable, Vec<Given>),
+    Compare(Comparable, Comparison, Given),
     Like(Pattern),
     StartsWith(Box<str>),
     List(Comparable, ListCheck, Vec<Operand<'static>>),
 }
 
-/// A value to be equal to.
+/// A value to compare with.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Equal {
+pub(super) struct Given {
     pub(super) operand: Operand<'static>,
-    /// What the router would look up.
+    /// As PostgreSQL spells it: what the router would look up.
     pub(super) spelling: Box<str>,
 }
 
@@ -195,8 +195,8 @@ impl Check {
                 let value = comparable.read(json)?;
                 values.iter().any(|it| it.operand == value)
             }
-            Self::Compare(comparable, comparison, operand) => {
-                let order = comparable.read(json)?.cmp(operand);
+            Self::Compare(comparable, comparison, given) => {
+                let order = comparable.read(json)?.cmp(&given.operand);
                 match comparison {
                     Comparison::NotEqual => order.is_ne(),
                     Comparison::Greater => order.is_gt(),

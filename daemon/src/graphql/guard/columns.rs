@@ -6,7 +6,7 @@ use crate::graphql::bindings::Source;
 use crate::graphql::plan::{Content, Field, Kind};
 
 /// The columns of the table that a result shows, whichever record they come from.
-pub(super) fn of(field: &Field, columns: &mut BTreeSet<Box<str>>) {
+pub(in crate::graphql) fn of(field: &Field, columns: &mut BTreeSet<Box<str>>) {
     let Content::Value(source, shape) = &field.content else { return };
     let Kind::Object(below) = &shape.kind else { return };
     match source {

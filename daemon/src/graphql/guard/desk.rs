@@ -12,7 +12,8 @@ use tokio::sync::Semaphore;
 use super::{Subject, View};
 use crate::event::{Event, Members, Operation};
 use crate::graphql::project::ResultPlan;
-use crate::hub::promise::Promise;
+use crate::hub::mailbox::EndReason;
+use crate::hub::promise::{Outcome, Promise};
 use crate::metrics::RowSecurityMetrics;
 use crate::source::functions::CallError;
 use crate::source::policies::{Check, Policies, Record};
@@ -26,7 +27,7 @@ const RECORDS_MAX: usize = 1_000;
 /// Bytes of records after which a check takes no more.
 const BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Requests that wait; further ones are not shown their event. Mailboxes are full long before.
+/// Requests that wait; the subscriptions of further ones end. Mailboxes are full long before.
 const REQUESTS_MAX: usize = 1_000_000;
 
 /// Checks of one batch that may fail before what they were about is given up. Halves are tried again, so that
@@ -35,6 +36,9 @@ const FAILURES_MAX: usize = 16;
 
 /// As how many failures one counts that took all its time: others wait for the connection meanwhile.
 const TIMEOUT_FAILURES: usize = 4;
+
+/// As how many failures one counts that found no database: the whole part is tried again.
+const UNAVAILABLE_FAILURES: usize = 6;
 
 /// An event with the columns of its records, which every check of it needs.
 #[derive(Debug)]
@@ -60,25 +64,39 @@ pub(super) struct Request {
     event: Arc<Known>,
     view: Arc<View>,
     result: Arc<ResultPlan>,
-    promise: Option<Promise>,
+    promise: Promise,
 }
 
 impl Request {
-    fn show(mut self, old: bool, hidden: &[Box<str>]) {
-        let result = self.view.show(&self.result, &self.event.event, old, hidden);
-        if let Some(promise) = self.promise.take() {
-            promise.keep(result);
-        }
+    fn answer(self, record: Decision, old: Decision, hidden: &[Box<str>]) {
+        self.promise.keep(match record {
+            Decision::Denied | Decision::Raised => Outcome::Hidden,
+            Decision::None => Outcome::Lost(EndReason::Undecided),
+            // The privilege may have gone since the subscription began.
+            Decision::Admitted if self.view.columns.iter().any(|column| hidden.contains(column)) => {
+                Outcome::Hidden
+            }
+            Decision::Admitted if self.view.old && old == Decision::None => {
+                Outcome::Lost(EndReason::Undecided)
+            }
+            Decision::Admitted => {
+                let old = old == Decision::Admitted;
+                let shown = self.view.show(&self.result, &self.event.event, old, hidden);
+                shown.map_or(Outcome::Hidden, Outcome::Shown)
+            }
+        });
     }
 }
 
-impl Drop for Request {
-    /// Whatever happens to a request, an event that was not admitted is not shown.
-    fn drop(&mut self) {
-        if let Some(promise) = self.promise.take() {
-            promise.keep(None);
-        }
-    }
+/// What is known of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Decision {
+    Admitted,
+    Denied,
+    /// The policies raise an error over it, as a SELECT would: it is not to be seen.
+    Raised,
+    /// Nobody could say in time.
+    None,
 }
 
 /// An event with all who wait for it.
@@ -115,9 +133,8 @@ impl std::fmt::Debug for Waiting {
 
 /// What a check of a batch has found.
 struct Found {
-    admitted: Vec<bool>,
+    decisions: Vec<Decision>,
     hidden: Vec<Box<str>>,
-    failed: usize,
 }
 
 impl Desk {
@@ -136,12 +153,12 @@ impl Desk {
         promise: Promise,
     ) {
         let event = self.known(event);
-        let request = Request { event, view: view.clone(), result: result.clone(), promise: Some(promise) };
+        let request = Request { event, view: view.clone(), result: result.clone(), promise };
         let mut waiting = self.waiting.lock();
         if waiting.count >= REQUESTS_MAX {
             drop(waiting);
             self.metrics.count("overloaded", 1);
-            return;
+            return request.promise.keep(Outcome::Lost(EndReason::Undecided));
         }
         waiting.count += 1;
         if let Some(queue) = waiting.queues.get_mut(subject) {
@@ -217,29 +234,28 @@ impl Desk {
             }
         }
         let found = self.check(&subject, &records).await;
-        let admitted = found.admitted.iter().filter(|admitted| **admitted).count();
-        self.metrics.count("admitted", admitted);
-        self.metrics.count("failed", found.failed);
-        self.metrics.count("denied", records.len() - admitted - found.failed);
-        let mut places = records.iter().zip(&found.admitted).peekable();
+        for (result, decision) in [
+            ("admitted", Decision::Admitted),
+            ("denied", Decision::Denied),
+            ("failed", Decision::Raised),
+            ("undecided", Decision::None),
+        ] {
+            self.metrics.count(result, found.decisions.iter().filter(|it| **it == decision).count());
+        }
+        let mut places = records.iter().zip(&found.decisions).peekable();
         for awaited in batch {
-            let record = places.next().is_some_and(|(_, admitted)| *admitted);
-            let old = places.next_if(|(record, _)| record.old).is_some_and(|(_, admitted)| *admitted);
-            if !record {
-                continue;
-            }
+            let record = places.next().map_or(Decision::None, |(_, decision)| *decision);
+            let old = places.next_if(|(record, _)| record.old);
+            let old = old.map_or(Decision::Denied, |(_, decision)| *decision);
             for request in awaited.requests {
-                // The privilege may have gone since the subscription began.
-                if !request.view.columns.iter().any(|column| found.hidden.contains(column)) {
-                    request.show(old, &found.hidden);
-                }
+                request.answer(record, old, &found.hidden);
             }
         }
     }
 
     /// Asks for all records at once, and for halves of what fails.
     async fn check(&self, subject: &Subject, records: &[Record]) -> Found {
-        let mut found = Found { admitted: vec![false; records.len()], hidden: Vec::new(), failed: 0 };
+        let mut found = Found { decisions: vec![Decision::None; records.len()], hidden: Vec::new() };
         let mut failures = 0;
         let mut parts: Vec<Range<usize>> = iter::once(0..records.len()).collect();
         while let Some(part) = parts.pop() {
@@ -248,12 +264,18 @@ impl Desk {
             let check = Check { table, caller, records: records[part.clone()].to_vec() };
             match self.policies.check(Arc::new(check)).await {
                 Ok(verdict) => {
+                    let decisions = &mut found.decisions[part];
+                    decisions.fill(Decision::Denied);
                     for place in verdict.admitted {
-                        if let Some(admitted) = found.admitted[part.clone()].get_mut(place) {
-                            *admitted = true;
+                        if let Some(decision) = decisions.get_mut(place) {
+                            *decision = Decision::Admitted;
                         }
                     }
                     found.hidden.extend(verdict.hidden);
+                }
+                Err(CallError::Unavailable) if failures < FAILURES_MAX => {
+                    failures += UNAVAILABLE_FAILURES;
+                    parts.push(part);
                 }
                 Err(error) if part.len() > 1 && failures < FAILURES_MAX && may_pass_by_half(&error) => {
                     failures += if error == CallError::Timeout { TIMEOUT_FAILURES } else { 1 };
@@ -262,13 +284,21 @@ impl Desk {
                     parts.push(part.start..middle);
                 }
                 Err(error) => {
-                    found.failed += part.len();
+                    let raised = part.len() == 1 && is_a_decision(&error);
+                    if raised {
+                        found.decisions[part.clone()].fill(Decision::Raised);
+                    }
                     tracing::warn!(
                         table = subject.table,
                         role = %subject.caller.role,
                         records = part.len(),
                         reason = error.kind(),
-                        "policies could not be evaluated, so these records are not shown to one identity"
+                        "{}",
+                        if raised {
+                            "policies raise an error over a record, so one identity does not see it"
+                        } else {
+                            "policies could not be evaluated, so subscriptions of one identity end here"
+                        }
                     );
                 }
             }
@@ -281,6 +311,11 @@ impl Desk {
 fn may_pass_by_half(error: &CallError) -> bool {
     match error {
         CallError::Raised(_) | CallError::Failed | CallError::Timeout => true,
-        CallError::Overloaded => false,
+        CallError::Unavailable | CallError::Overloaded => false,
     }
+}
+
+/// Whether the error is the database's answer about a record, and not the lack of one.
+fn is_a_decision(error: &CallError) -> bool {
+    matches!(error, CallError::Raised(_) | CallError::Failed)
 }

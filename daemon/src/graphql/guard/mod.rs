@@ -1,7 +1,7 @@
 //! Results of tables with row security: they are made once the table's policies have admitted the
 //! event's own record for the subscriber.
 
-mod columns;
+pub(super) mod columns;
 
 mod desk;
 
@@ -16,8 +16,9 @@ use bytes::Bytes;
 use crate::event::{Event, Operation};
 use crate::graphql::filter::RowFilter;
 use crate::graphql::project::ResultPlan;
+use crate::hub::mailbox::EndReason;
 use crate::hub::project::{ParsedEvent, Predicate, Projection};
-use crate::hub::promise::{Deferral, Promise};
+use crate::hub::promise::{Deferral, Outcome, Promise};
 use crate::source::functions::Caller;
 
 pub(super) use desk::Desk;
@@ -95,15 +96,12 @@ impl Deferral for Guarded {
     fn begin(&self, event: &Arc<Event>, promise: Promise) {
         // It has no record that anybody could be kept from.
         if event.operation == Some(Operation::Truncate) {
-            return promise.keep(Some(self.result.project(&ParsedEvent::new(event))));
+            return promise.keep(Outcome::Shown(self.result.project(&ParsedEvent::new(event))));
         }
         self.desk.ask(&self.subject, event, &self.view, &self.result, promise);
     }
 
-    /// Whoever asks is never told of an event that was not admitted: see [`desk::Request`], which keeps
-    /// its promise in any case.
-    fn broken(&self, _: &Event) -> Bytes {
-        const LOST: &[u8] = br#"{"data":null,"errors":[{"message":"The result was lost","extensions":{"code":"INTERNAL_SERVER_ERROR"}}]"#;
-        Bytes::from_static(LOST)
+    fn broken(&self, _: &Event) -> Outcome {
+        Outcome::Lost(EndReason::Undecided)
     }
 }

@@ -6,6 +6,11 @@ On the field of a subscription: of the results of one key that come within this 
 """
 directive @throttle("In milliseconds, 1 to 3600000." ms: Int!, key: String) on FIELD
 
+"""
+On the field of a subscription to a table: first the rows that are there, as your role of the database may select them, then every change since exactly that moment.
+"""
+directive @initial("Whether to begin so." if: Boolean! = true) on FIELD
+
 "What happened to a row."
 enum Operation {
   "The row was inserted."
@@ -16,6 +21,8 @@ enum Operation {
   DELETE
   "The whole table was emptied; there is no record."
   TRUNCATE
+  "Nothing yet: the row was there when the subscription began. See @initial."
+  INITIAL
 }
 
 "An event on a channel."

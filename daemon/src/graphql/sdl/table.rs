@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Drafting, quoted};
 use crate::event::Operation;
-use crate::graphql::bindings::{FilterArgument, KeyArgument, Root, RowRoot, Source};
+use crate::graphql::bindings::{FilterArgument, KeyArgument, Owner, OwnerColumn, Root, RowRoot, Source};
 use crate::graphql::filter::operators::{SCOPE_EITHER, SCOPE_RECORD};
 use crate::graphql::names;
 use crate::source::catalog::{AttachedTable, RowSecurity};
@@ -15,6 +15,7 @@ struct Arguments {
     keys: Vec<KeyArgument>,
     filter: FilterArgument,
     row_security: Option<Arc<RowSecurity>>,
+    owner: Arc<Owner>,
     sdl: String,
 }
 
@@ -101,14 +102,19 @@ impl Drafting {
                 "Names of the columns that an UPDATE changed, as the database has them.",
                 Source::ChangedColumns,
             ),
-            ("eventId", "BigInt!", "Id of the event.", Source::EventId),
+            (
+                "eventId",
+                "BigInt!",
+                "Id of the event; 0 for a row that was there when the subscription began.",
+                Source::EventId,
+            ),
             (
                 "metadata",
                 "JSON",
                 "Context that the publisher set. Null unless the server shows it for this channel.",
                 Source::Metadata(self.metadata.clone()),
             ),
-            ("createdAt", "Datetime!", "When the event was stored.", Source::CreatedAt),
+            ("createdAt", "Datetime!", "When the event was stored, or the row was read.", Source::CreatedAt),
         ];
         let _ =
             writeln!(self.types, "{}\ntype {change} {{", quoted(&format!("A change of {}.", table.table)));
@@ -141,6 +147,7 @@ impl Drafting {
                 filter: arguments.filter.clone(),
                 value: Source::Row,
                 row_security: arguments.row_security.clone(),
+                owner: arguments.owner.clone(),
             };
             let signature = format!("{prefix}{suffix}({}): {name}!", arguments.sdl);
             self.root(&signature, &format!("{text} {}.", table.table), root);
@@ -156,6 +163,7 @@ impl Drafting {
             filter: FilterArgument { scope, ..arguments.filter },
             value: Source::Event,
             row_security: arguments.row_security,
+            owner: arguments.owner,
         };
         let signature = format!("{prefix}Changed({}{scope_sdl}): {name}Change!", arguments.sdl);
         let description = format!("A row of {} changed, or the table was truncated.", table.table);
@@ -180,7 +188,19 @@ impl Drafting {
         let description = "Only rows that this holds for, as they are after the change (before it, for a \
                            deletion). Null: all rows.";
         let _ = write!(sdl, "{} {}: {filter_type}", quoted(description), filter.argument);
-        Arguments { keys, filter, row_security: table.row_security.clone().map(Arc::new), sdl }
+        let owner = Arc::new(self.owner(table));
+        Arguments { keys, filter, row_security: table.row_security.clone().map(Arc::new), owner, sdl }
+    }
+
+    fn owner(&mut self, table: &AttachedTable) -> Owner {
+        let mut part = |column: &Option<String>| {
+            let column = column.as_ref()?;
+            let captured = table.columns.iter().find(|captured| captured.name == *column);
+            let comparable = captured.and_then(|captured| self.comparable(&captured.column_type));
+            Some(OwnerColumn { column: column.as_str().into(), comparable })
+        };
+        let (tenant, user) = (part(&table.tenant_column), part(&table.user_column));
+        Owner { table: table.oid, tenant, user }
     }
 
     /// The arguments for the columns of the primary key, and their SDL.

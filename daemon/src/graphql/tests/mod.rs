@@ -49,12 +49,15 @@ pub(super) fn column(name: &str, column_type: &str) -> Column {
 
 pub(super) fn table(type_name: &str, columns: &[(&str, &str)]) -> AttachedTable {
     AttachedTable {
+        oid: 1,
         table: format!("public.{}", type_name.to_lowercase()),
         type_name: type_name.to_owned(),
         channel: format!("public.{}", type_name.to_lowercase()),
         comment: None,
         operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
         include_old: true,
+        tenant_column: None,
+        user_column: None,
         row_security: None,
         columns: columns.iter().map(|(name, column_type)| column(name, column_type)).collect(),
     }

@@ -11,7 +11,7 @@ use crate::event::Event;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{Mailbox, MailboxLimits, SubscriptionId};
 use crate::hub::project::{Constraint, Interest, Topic};
-use crate::hub::promise::{Deferral, Promise};
+use crate::hub::promise::{Deferral, Outcome, Promise};
 
 /// Keeps the promises until a test keeps or breaks them.
 #[derive(Debug, Default)]
@@ -22,8 +22,8 @@ impl Deferral for Slow {
         self.0.lock().push((event.id, promise));
     }
 
-    fn broken(&self, event: &Event) -> Bytes {
-        format!("broken {}", event.id).into()
+    fn broken(&self, event: &Event) -> Outcome {
+        Outcome::Shown(format!("broken {}", event.id).into())
     }
 }
 
@@ -35,7 +35,8 @@ impl Slow {
     }
 
     fn keep(&self, id: i64, result: Option<&'static str>) {
-        self.take(id).keep(result.map(|text| Bytes::from_static(text.as_bytes())));
+        let shown = |text: &'static str| Outcome::Shown(Bytes::from_static(text.as_bytes()));
+        self.take(id).keep(result.map_or(Outcome::Hidden, shown));
     }
 }
 
@@ -47,6 +48,7 @@ fn subscribe(fixture: &Fixture, mailbox: &Arc<Mailbox>, number: u64, deferral: O
         projection: fixture.projection.clone(),
         deferral: deferral.map(|slow| slow.clone() as Arc<dyn Deferral>),
         throttle: None,
+        beginning: None,
     };
     let identity = Arc::new(Identity::default());
     let subscriber = fixture.hub.subscribe(interest, identity, mailbox.clone(), SubscriptionId(number));
@@ -82,7 +84,7 @@ async fn a_reader_may_be_faster_than_the_news_of_a_result() {
     for id in 1..=5_000 {
         fixture.publish(vec![chat("{}")]).await;
         let promise = slow.take(id);
-        let keeping = std::thread::spawn(move || promise.keep(Some(Bytes::from_static(b"x"))));
+        let keeping = std::thread::spawn(move || promise.keep(Outcome::Shown(Bytes::from_static(b"x"))));
         let mut read = Vec::new();
         while client.mailbox.drain(&mut read).now_or_never().is_none() {}
         assert_eq!(read.len(), 1);

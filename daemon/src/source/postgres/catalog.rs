@@ -13,7 +13,7 @@ const TYPE_DEPTH_MAX: u32 = 8;
 
 const TABLES: &str = "\
     select a.target::oid, a.target::text, a.type_name, a.channel, obj_description(a.target, 'pg_class'), \
-           a.operations, a.include_old, a.row_security \
+           a.operations, a.include_old, a.row_security, a.tenant_column::text, a.user_column::text \
     from tidings.attachments a join pg_class c on c.oid = a.target order by a.type_name collate \"C\"";
 
 /// The captured columns of every attached table. The primary key is captured whatever was asked;
@@ -105,12 +105,15 @@ pub(super) async fn load(client: &Client, roles: &[String]) -> Result<Catalog, S
     let mut table = |row: &tokio_postgres::Row| {
         let operations: Vec<String> = row.get(5);
         AttachedTable {
+            oid: row.get(0),
             table: row.get(1),
             type_name: row.get(2),
             channel: row.get(3),
             comment: row.get(4),
             operations: operations.iter().filter_map(|name| Operation::parse(name)).collect(),
             include_old: row.get(6),
+            tenant_column: row.get(8),
+            user_column: row.get(9),
             row_security: row.get::<_, bool>(7).then(|| RowSecurity {
                 table: row.get(0),
                 hidden: hidden.remove(&row.get(0)).unwrap_or_default(),

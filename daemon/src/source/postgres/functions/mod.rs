@@ -4,9 +4,14 @@
 //! # Layout
 //!
 //! `queue` holds what waits, `worker` takes batches from it, each on its own connection, and `statement`
-//! is what is sent; `policies` is what is sent where row security is to be checked.
+//! is what is sent; `policies` is what is sent where row security is to be checked, `rows` where current rows
+//! are to be read, with the `select` that is made for it.
 
 mod policies;
+
+mod select;
+
+mod rows;
 
 mod queue;
 
@@ -22,12 +27,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_postgres::Config;
 
-use queue::{Job, Question, Queue};
+use queue::{Answer, Answered, Job, Question, Queue};
+use rows::Reading;
 use worker::Worker;
 
 use crate::metrics::Metrics;
-use crate::source::functions::{Call, CallError, FunctionName, Functions, Resolved};
+use crate::source::functions::{Call, CallError, Caller, FunctionName, Functions, Resolved};
 use crate::source::policies::{Check, Policies, Verdict};
+use crate::source::rows::{Moment, Read, Rows, Take};
 
 /// Bounds of calls.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +79,7 @@ impl PostgresFunctions {
     }
 
     /// Begins a call. A defect that loses it is a failure of this call alone.
-    fn ask(&self, call: Call, question: Question) -> BoxFuture<'static, Resolved> {
+    fn ask(&self, call: Call, question: Question) -> BoxFuture<'static, Answered> {
         let (reply, answer) = oneshot::channel();
         let refused = self.queue.push(Job::new(call, question, reply)).is_err();
         let failures = self.metrics.resolvers.failures.clone();
@@ -96,29 +103,53 @@ impl Drop for PostgresFunctions {
     }
 }
 
+/// A function of the extension, called for one table.
+fn about_table(function: &str, caller: &Caller, table: u32) -> Call {
+    let function = FunctionName { schema: "tidings".into(), name: function.into() };
+    Call { function: Arc::new(function), caller: caller.clone(), arguments: table.to_string().into() }
+}
+
 impl Functions for PostgresFunctions {
     fn resolve(&self, call: Call, event: Arc<str>) -> BoxFuture<'static, Resolved> {
-        self.ask(call, Question::Resolve(event))
+        let answer = self.ask(call, Question::Resolve(event));
+        async move {
+            match answer.await? {
+                Answer::Value(value) => Ok(value),
+                _ => Err(CallError::Failed),
+            }
+        }
+        .boxed()
     }
 
     fn authorize(&self, call: Call) -> BoxFuture<'static, Result<bool, CallError>> {
         let answer = self.ask(call, Question::Authorize);
-        async move { Ok(answer.await?.as_deref() == Some("true")) }.boxed()
+        async move { Ok(matches!(answer.await?, Answer::Value(Some(value)) if *value == *"true")) }.boxed()
     }
 }
 
 impl Policies for PostgresFunctions {
     fn check(&self, check: Arc<Check>) -> BoxFuture<'static, Result<Verdict, CallError>> {
-        let function = FunctionName { schema: "tidings".into(), name: "select_policies".into() };
-        let call = Call {
-            function: Arc::new(function),
-            caller: check.caller.clone(),
-            arguments: check.table.to_string().into(),
-        };
+        let call = about_table("select_policies", &check.caller, check.table);
         let answer = self.ask(call, Question::Check(check));
         async move {
-            let verdict = answer.await?;
-            serde_json::from_str(verdict.as_deref().unwrap_or_default()).map_err(|_| CallError::Failed)
+            match answer.await? {
+                Answer::Verdict(verdict) => Ok(verdict),
+                _ => Err(CallError::Failed),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Rows for PostgresFunctions {
+    fn read(&self, read: Read, take: Take) -> BoxFuture<'static, Result<Moment, CallError>> {
+        let call = about_table("rows_query", &read.caller, read.table);
+        let answer = self.ask(call, Question::Read(Arc::new(Reading::new(read, take))));
+        async move {
+            match answer.await? {
+                Answer::Moment(moment) => Ok(moment),
+                _ => Err(CallError::Failed),
+            }
         }
         .boxed()
     }

@@ -7,16 +7,16 @@ use futures_util::try_join;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
+use super::queue::{Answer, Answered};
 use super::statement;
-use crate::source::functions::Resolved;
 use crate::source::policies::{Check, Record, Verdict};
 
 /// The caller's condition, as of now.
 const POLICIES: &str =
     "select relation, alias, condition, reads::text[], hidden::text[] from tidings.select_policies($1, $2)";
 
-/// Answers a check: a [`Verdict`] as JSON.
-pub(super) async fn run(client: &Client, check: &Check, timeout: Duration) -> Result<Resolved, Error> {
+/// Answers a check.
+pub(super) async fn run(client: &Client, check: &Check, timeout: Duration) -> Result<Answered, Error> {
     let role = &*check.caller.role;
     let rows = client.query_typed(POLICIES, &[(&check.table, Type::OID), (&role, Type::NAME)]).await?;
     let verdict = match rows.first() {
@@ -30,7 +30,7 @@ pub(super) async fn run(client: &Client, check: &Check, timeout: Duration) -> Re
             }
         }
     };
-    Ok(Ok(serde_json::to_string(&verdict).ok().map(Into::into)))
+    Ok(Ok(Answer::Verdict(verdict)))
 }
 
 async fn admitted(

@@ -7,9 +7,11 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
+use super::rows::Reading;
 use crate::metrics::ResolverMetrics;
-use crate::source::functions::{Call, Resolved};
-use crate::source::policies::Check;
+use crate::source::functions::{Call, CallError};
+use crate::source::policies::{Check, Verdict};
+use crate::source::rows::Moment;
 
 /// Calls of one statement. Small enough that one that fails makes few others run again.
 const BATCH_CALLS_MAX: usize = 32;
@@ -23,7 +25,22 @@ pub(super) enum Question {
     Authorize,
     /// Which records policies admit.
     Check(Arc<Check>),
+    /// The current rows of a table.
+    Read(Arc<Reading>),
 }
+
+/// What comes of a question.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// JSON text of a function, or null.
+    Value(Option<Arc<str>>),
+    /// What policies admit.
+    Verdict(Verdict),
+    /// The moment of the rows, which have been handed over.
+    Moment(Moment),
+}
+
+pub(super) type Answered = Result<Answer, CallError>;
 
 /// A call that waits for its answer.
 #[derive(Debug)]
@@ -31,16 +48,17 @@ pub(super) struct Job {
     pub(super) call: Call,
     pub(super) question: Question,
     pub(super) since: Instant,
-    /// Set where it runs alone: a statement that did it with others has failed, or it is a check.
+    /// Set where it runs alone: a statement that did it with others has failed, or it is a check or a read.
     pub(super) alone: Option<u64>,
-    pub(super) reply: oneshot::Sender<Resolved>,
+    pub(super) reply: oneshot::Sender<Answered>,
 }
 
 impl Job {
-    pub(super) fn new(call: Call, question: Question, reply: oneshot::Sender<Resolved>) -> Self {
-        // A check holds many records already, so it shares its statement with no other.
+    pub(super) fn new(call: Call, question: Question, reply: oneshot::Sender<Answered>) -> Self {
+        // Each does much already, so it shares its statement with no other.
         let alone = match &question {
             Question::Check(check) => Some(Arc::as_ptr(check).addr() as u64),
+            Question::Read(reading) => Some(Arc::as_ptr(reading).addr() as u64),
             Question::Resolve(_) | Question::Authorize => None,
         };
         Self { call, question, since: Instant::now(), alone, reply }
@@ -66,6 +84,8 @@ struct Waiting {
     turns: VecDeque<Key>,
     jobs: HashMap<Key, VecDeque<Job>>,
     count: usize,
+    /// The part of the gauge that stands for this queue: there are several.
+    reported: i64,
     retries: u64,
     closed: bool,
 }
@@ -95,7 +115,7 @@ impl Queue {
             return Err(Full);
         }
         waiting.add(job);
-        self.metrics.queue.set(i64::try_from(waiting.count).unwrap_or(i64::MAX));
+        waiting.report(&self.metrics);
         drop(waiting);
         self.filled.notify_one();
         Ok(())
@@ -110,7 +130,7 @@ impl Queue {
             waiting.add(job);
             self.filled.notify_one();
         }
-        self.metrics.queue.set(i64::try_from(waiting.count).unwrap_or(i64::MAX));
+        waiting.report(&self.metrics);
     }
 
     /// The next calls that one statement can do; nothing once the queue is closed.
@@ -123,7 +143,7 @@ impl Queue {
                     return None;
                 }
                 if let Some(batch) = waiting.batch() {
-                    self.metrics.queue.set(i64::try_from(waiting.count).unwrap_or(i64::MAX));
+                    waiting.report(&self.metrics);
                     if waiting.count > 0 {
                         self.filled.notify_one();
                     }
@@ -136,12 +156,21 @@ impl Queue {
 
     /// Ends the workers; what waits is dropped, which its callers notice.
     pub(super) fn close(&self) {
-        *self.waiting.lock() = Waiting { closed: true, ..Waiting::default() };
+        let mut waiting = self.waiting.lock();
+        *waiting = Waiting { closed: true, reported: waiting.reported, ..Waiting::default() };
+        waiting.report(&self.metrics);
+        drop(waiting);
         self.filled.notify_one();
     }
 }
 
 impl Waiting {
+    fn report(&mut self, metrics: &ResolverMetrics) {
+        let count = i64::try_from(self.count).unwrap_or(i64::MAX);
+        metrics.queue.inc_by(count - self.reported);
+        self.reported = count;
+    }
+
     fn add(&mut self, job: Job) {
         if self.closed {
             return;

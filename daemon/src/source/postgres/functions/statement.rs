@@ -6,18 +6,21 @@ use futures_util::try_join;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
-use super::policies;
-use super::queue::{Job, Question};
-use crate::source::functions::{FunctionName, Resolved};
+use super::queue::{Answer, Answered, Job, Question};
+use super::select::quoted;
+use super::{policies, rows};
+use crate::source::functions::FunctionName;
 
 /// Makes claims known to whatever is called.
 pub(super) const CLAIMS: &str = "select set_config('request.jwt.claims', $1, true)";
 
 /// Answers calls that share function, caller, arguments and kind, in their order.
-pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Result<Vec<Resolved>, Error> {
+pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Result<Vec<Answered>, Error> {
     let Some(first) = jobs.first() else { return Ok(Vec::new()) };
-    if let Question::Check(check) = &first.question {
-        return Ok(vec![policies::run(client, check, timeout).await?]);
+    match &first.question {
+        Question::Check(check) => return Ok(vec![policies::run(client, check, timeout).await?]),
+        Question::Read(reading) => return Ok(vec![rows::run(client, first, reading, timeout).await?]),
+        Question::Resolve(_) | Question::Authorize => {}
     }
     // Nothing may be called before it is certain that the role is the caller's.
     client.batch_execute(&begin(&first.call.caller.role, timeout)).await?;
@@ -34,10 +37,10 @@ pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Res
     };
     // Sent together; should the first fail, the second does, too.
     let (_, rows) = try_join!(claims, answers)?;
-    let answer = |index: usize| -> Resolved {
+    let answer = |index: usize| -> Answered {
         // One answer is everybody's where nobody has an event.
         let row = if events.is_empty() { rows.first() } else { rows.get(index) };
-        Ok(row.and_then(|row| row.get::<_, Option<&str>>(0)).map(Into::into))
+        Ok(Answer::Value(row.and_then(|row| row.get::<_, Option<&str>>(0)).map(Into::into)))
     };
     Ok((0..jobs.len()).map(answer).collect())
 }
@@ -50,18 +53,23 @@ pub(super) async fn end(client: &Client) -> Result<(), Error> {
 fn event(job: &Job) -> Option<&str> {
     match &job.question {
         Question::Resolve(event) => Some(event),
-        Question::Authorize | Question::Check(_) => None,
+        Question::Authorize | Question::Check(_) | Question::Read(_) => None,
     }
 }
 
 /// Opens the transaction, in which the role is the caller's.
 pub(super) fn begin(role: &str, timeout: Duration) -> String {
-    let timeout_ms = timeout.as_millis();
     format!(
-        "begin read only; set local role {role}; set local search_path = pg_catalog, pg_temp; \
-         set local lock_timeout = {timeout_ms}; set local statement_timeout = {timeout_ms}",
-        role = quoted(role)
+        "begin read only; set local role {}; set local search_path = pg_catalog, pg_temp; {}",
+        quoted(role),
+        time_limits(timeout)
     )
+}
+
+/// Bounds each statement of the transaction.
+pub(super) fn time_limits(timeout: Duration) -> String {
+    let timeout_ms = timeout.as_millis();
+    format!("set local lock_timeout = {timeout_ms}; set local statement_timeout = {timeout_ms}")
 }
 
 /// A scalar subquery, so that a function that returns a set is an error and not a shift of answers.
@@ -79,11 +87,6 @@ fn authorize(function: &FunctionName) -> String {
 
 fn qualified(function: &FunctionName) -> String {
     format!("{}.{}", quoted(&function.schema), quoted(&function.name))
-}
-
-/// An identifier as `quote_ident` would write it, if it always quoted. A NUL would end the statement.
-fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('\0', "").replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, Error};
 
 use super::FunctionLimits;
-use super::queue::{Job, Question, Queue};
+use super::queue::{Answered, Job, Question, Queue};
 use super::statement;
-use crate::source::functions::{CallError, Resolved};
+use crate::source::functions::CallError;
 use crate::source::postgres::connection::connect;
 
 /// A call that waited longer is not made any more: whoever asked has moved on, and those behind it wait.
@@ -82,10 +82,16 @@ impl Worker {
             Err(trouble) => {
                 // The database's own log has its message, which may quote a claim or a value of a record.
                 let reason = trouble.code();
-                if matches!(jobs[0].question, Question::Check(_)) {
-                    tracing::warn!(role = %jobs[0].call.caller.role, %reason, "a check of policies failed");
-                } else {
-                    tracing::warn!(%function, %reason, "a resolver failed");
+                let role = &jobs[0].call.caller.role;
+                match &jobs[0].question {
+                    Question::Check(_) => tracing::warn!(%role, %reason, "a check of policies failed"),
+                    Question::Read(reading) => {
+                        let table = reading.read.table;
+                        tracing::warn!(table, %role, %reason, "current rows could not be read");
+                    }
+                    Question::Resolve(_) | Question::Authorize => {
+                        tracing::warn!(%function, %reason, "a resolver failed");
+                    }
                 }
                 jobs.into_iter().for_each(|job| answer(job, Err(trouble.for_callers())));
             }
@@ -93,7 +99,7 @@ impl Worker {
         self.settle().await;
     }
 
-    async fn run(&mut self, jobs: &[Job]) -> Result<Vec<Resolved>, Trouble> {
+    async fn run(&mut self, jobs: &[Job]) -> Result<Vec<Answered>, Trouble> {
         let timeout = self.limits.timeout;
         let client = &self.connected().await?.client;
         let answers = tokio::time::timeout(timeout + GRACE, statement::run(client, jobs, timeout)).await;
@@ -142,7 +148,7 @@ impl Worker {
     }
 }
 
-fn answer(job: Job, answer: Resolved) {
+fn answer(job: Job, answer: Answered) {
     // Nobody waits any more if the subscription has ended meanwhile.
     let _ = job.reply.send(answer);
 }
@@ -162,10 +168,15 @@ impl Trouble {
     /// Texts of the database may tell what is not a client's business, except those that the function's
     /// author raised for it.
     fn for_callers(&self) -> CallError {
-        let Self::Database(error) = self else {
-            return if matches!(self, Self::Silence) { CallError::Timeout } else { CallError::Failed };
+        let error = match self {
+            Self::Database(error) => error,
+            Self::Silence => return CallError::Timeout,
+            Self::Unreachable => return CallError::Unavailable,
         };
         match error.as_db_error() {
+            // Without an answer of the database, the connection was lost.
+            None => CallError::Unavailable,
+            Some(error) if is_shutting_down(error.code()) => CallError::Unavailable,
             Some(error)
                 if [SqlState::QUERY_CANCELED, SqlState::LOCK_NOT_AVAILABLE].contains(error.code()) =>
             {
@@ -174,7 +185,12 @@ impl Trouble {
             Some(error) if error.code().code().starts_with("P0") => {
                 CallError::Raised(error.message().to_owned())
             }
-            _ => CallError::Failed,
+            Some(_) => CallError::Failed,
         }
     }
+}
+
+/// Whether the server ended the session, and not the statement.
+fn is_shutting_down(code: &SqlState) -> bool {
+    [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::CANNOT_CONNECT_NOW].contains(code)
 }
