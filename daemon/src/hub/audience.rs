@@ -1,10 +1,10 @@
 //! Who a subscriber is, and which members of a group an event admits.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::table::Table;
 use crate::event::Event;
 
 /// Whom a connection belongs to. Made from a verified token or from configuration, never from
@@ -59,15 +59,15 @@ type Part = Option<Box<str>>;
 #[derive(Debug)]
 pub struct ByAudience<V> {
     /// Tenant, then user.
-    tenants: HashMap<Part, HashMap<Part, V>>,
+    tenants: Table<Part, Table<Part, V>>,
     /// Under which tenants a user stands: for events that require a user only.
-    users: HashMap<Box<str>, Vec<Part>>,
+    users: Table<Box<str>, Vec<Part>>,
     admins: Option<V>,
 }
 
 impl<V> Default for ByAudience<V> {
     fn default() -> Self {
-        Self { tenants: HashMap::new(), users: HashMap::new(), admins: None }
+        Self { tenants: Table::default(), users: Table::default(), admins: None }
     }
 }
 
@@ -80,13 +80,13 @@ impl<V: Default> ByAudience<V> {
         if let Some(user) = &identity.user {
             let tenants = match self.users.get_mut(user) {
                 Some(tenants) => tenants,
-                None => self.users.entry(user.clone()).or_default(),
+                None => self.users.get_or_default(user.clone()),
             };
             if !tenants.contains(&identity.tenant) {
                 tenants.push(identity.tenant.clone());
             }
         }
-        self.tenants.entry(identity.tenant.clone()).or_default().entry(identity.user.clone()).or_default()
+        self.tenants.get_or_default(identity.tenant.clone()).get_or_default(identity.user.clone())
     }
 
     /// The value of an identity, if there is one.
@@ -132,7 +132,7 @@ impl<V: Default> ByAudience<V> {
             (false, false) => self.for_each_but_admins(visit),
             (true, false) => {
                 let users = of(&event.tenant_id).and_then(|tenant| self.tenants.get(&tenant));
-                users.into_iter().flat_map(HashMap::values).for_each(visit);
+                users.into_iter().flat_map(Table::values).for_each(visit);
             }
             (true, true) => {
                 let users = of(&event.tenant_id).and_then(|tenant| self.tenants.get(&tenant));
@@ -160,7 +160,7 @@ impl<V: Default> ByAudience<V> {
     }
 
     fn for_each_but_admins(&self, visit: impl FnMut(&V)) {
-        self.tenants.values().flat_map(HashMap::values).for_each(visit);
+        self.tenants.values().flat_map(Table::values).for_each(visit);
     }
 }
 

@@ -3,6 +3,8 @@
 //! Pure apart from its locks, which are never held across an await: no I/O, no clock, no SQL, no
 //! transport.
 
+mod table;
+
 pub mod audience;
 
 pub mod equality;

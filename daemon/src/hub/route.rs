@@ -5,7 +5,6 @@
 //! look-up per shape of its topics, whatever the number of subscriptions that do not match. What is
 //! found there may still have a residual predicate; equal ones are evaluated once for an event.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use super::initial::Initial;
 use super::mailbox::{Mailbox, SubscriptionId};
 use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
 use super::promise::Deferral;
+use super::table::Table;
 use crate::event::{Event, Operation};
 
 /// A live subscription as the hub knows it.
@@ -80,7 +80,7 @@ struct Shape {
     /// The constrained fields, sorted.
     fields: Box<[Box<str>]>,
     /// By the values of the fields, see [`append_value`].
-    nodes: HashMap<Box<str>, ByAudience<Groups>>,
+    nodes: Table<Box<str>, Box<ByAudience<Groups>>>,
 }
 
 /// How an event found the groups that it is shown to.
@@ -102,7 +102,7 @@ impl Router {
             let mut shapes = self.topics.entry(topic_key(topic).into()).or_default();
             let shape = shapes.shape_mut(&interest.constraints);
             for key in &keys {
-                let node = shape.nodes.entry(key.as_str().into()).or_default();
+                let node = shape.nodes.get_or_default(key.as_str().into());
                 let group = node.entry(&subscriber.identity).entry(GroupKey::of(interest));
                 let group = group.or_insert_with(|| Group {
                     residual: interest.residual.clone(),
@@ -155,7 +155,7 @@ impl Shapes {
         let same = |shape: &Shape| shape.has_fields_of(constraints);
         let index = self.0.iter().position(same).unwrap_or_else(|| {
             let fields = constraints.iter().map(|constraint| constraint.field.clone()).collect();
-            self.0.push(Shape { fields, nodes: HashMap::new() });
+            self.0.push(Shape { fields, nodes: Table::default() });
             self.0.len() - 1
         });
         &mut self.0[index]

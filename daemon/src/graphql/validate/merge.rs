@@ -14,6 +14,7 @@ use apollo_compiler::parser::SourceSpan;
 use apollo_compiler::schema::ExtendedType;
 use apollo_compiler::{Name, Node};
 
+use super::walk::KEPT_MAX;
 use super::{Context, Finding, selections};
 
 /// Comparisons per document.
@@ -100,6 +101,10 @@ impl<'a> Merge<'a> {
             for (index, one) in fields.iter().enumerate() {
                 for other in &fields[index + 1..] {
                     conflicts.extend(self.compare(context, false, *one, *other)?);
+                    // More would not be kept.
+                    if conflicts.len() >= KEPT_MAX {
+                        return Ok(());
+                    }
                 }
             }
         }

@@ -23,7 +23,7 @@ pub(super) struct Walked<'a> {
 }
 
 /// Findings that are kept while walking. More cost time and are reported to nobody.
-const KEPT_MAX: usize = 1_000;
+pub(super) const KEPT_MAX: usize = 1_000;
 
 /// All findings, in the order of the document.
 pub(super) fn document(context: &Context<'_>) -> Vec<Finding> {
