@@ -3,6 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
+use rsa::RsaPublicKey;
+use rsa::pkcs1::EncodeRsaPublicKey;
+use rsa::pkcs8::{DecodePublicKey, LineEnding};
 use serde_json::json;
 use tidings_daemon::access::refusal::TokenError;
 
@@ -58,6 +61,15 @@ async fn without_a_setting_the_usual_algorithm_of_the_key_is_pinned() {
         let identity = identify(&authenticator(&format!("[jwt]\n{key}")).unwrap(), &token).await;
         assert_eq!(identity.is_ok(), usual.contains(&&*algorithm), "{algorithm}");
     }
+}
+
+#[tokio::test]
+async fn an_rsa_key_may_be_in_either_form() {
+    let files = Files::new();
+    let key = RsaPublicKey::from_public_key_pem(&rsa().public_pem).unwrap();
+    let file = files.write("pkcs1.pem", &key.to_pkcs1_pem(LineEnding::LF).unwrap());
+    let authenticator = authenticator(&format!("[jwt]\npublic_key_file = \"{file}\"")).unwrap();
+    assert!(identify(&authenticator, &rsa().sign(None, &claims("alice"))).await.is_ok());
 }
 
 /// The attack: a public key, which anybody has, as the secret of an HMAC.

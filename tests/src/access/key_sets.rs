@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::claims;
 use super::key_server::{Answer, KeyServer, key_set};
 use super::keys::{Pair, rsa};
 use super::places::{ask, builder};
+use super::{Files, claims};
 use crate::support::daemon::{Builder, Daemon};
 use crate::support::websocket::Socket;
 use crate::support::within;
@@ -131,9 +131,15 @@ async fn a_server_that_never_answers_holds_up_nobody_else() {
     let pair = Pair::p256();
     let token = pair.sign(Some("a"), &claims("a"));
     let server = KeyServer::start(Answer::Silence).await;
-    // Another issuer, whose key is here.
-    let daemon = following(&server.url).start().await;
+    let (files, neighbour) = (Files::new(), Pair::ed25519());
+    let file = files.write("neighbour.pem", &neighbour.public_pem);
+    let table = format!("[[jwt.issuers]]\nissuer = \"neighbour\"\npublic_key_file = \"{file}\"");
+    let daemon =
+        following(&server.url).env("TIDINGS_CONFIG", &files.write("tidings.toml", &table)).start().await;
     server.wait_until_asked(1).await;
+    let mut of_neighbour = claims("bob");
+    of_neighbour["iss"] = "neighbour".into();
+    assert_eq!(status(&daemon, &neighbour.sign(None, &of_neighbour)).await.0, 200);
     let start = Instant::now();
     let response = ask(&daemon, "", &[("authorization", &format!("Bearer {token}"))]).await;
     assert_eq!(

@@ -81,6 +81,24 @@ async fn the_first_place_with_a_token_decides() {
     assert_eq!(ask(&daemon, "", &headers).await.status(), 200);
 }
 
+#[tokio::test]
+async fn giants_are_refused_in_every_place() {
+    let daemon = generous().start().await;
+    let (large, giant) = ("a".repeat(9_000), "a".repeat(60_000));
+    for (text, statuses) in [(&large, [401, 401, 401]), (&giant, [431, 431, 431])] {
+        let cookie = format!("session={text}");
+        let found = [
+            ask(&daemon, "", &[("authorization", &format!("Bearer {text}"))]).await.status().as_u16(),
+            ask(&daemon, "", &[("cookie", &cookie)]).await.status().as_u16(),
+            ask(&daemon, &format!("&access_token={text}"), &[]).await.status().as_u16(),
+        ];
+        assert_eq!(found, statuses);
+    }
+    let payload = json!({ "token": "a".repeat(1 << 20) });
+    assert_eq!(init(&daemon, "", &[], payload).await, "4403");
+    assert_eq!(daemon.metric("tidings_token_refusals_total{reason=\"too_long\"}").await, "4");
+}
+
 /// What protects cookies: a browser says where a request comes from, and a foreign page cannot lie about it.
 #[tokio::test]
 async fn a_foreign_page_cannot_use_the_cookie() {
