@@ -130,7 +130,12 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Adds the place of the rows that a subscription begins with.
+    /// Whether no further message fits.
+    pub fn is_full(&self) -> bool {
+        self.state.lock().len() >= self.limits.messages
+    }
+
+    /// Adds the place of the rows that a subscription begins with. Ask [`Mailbox::is_full`] before.
     pub(super) fn push_initial(&self, subscription: SubscriptionId, initial: &Arc<Initial>) {
         let mut state = self.state.lock();
         state.later += 1;

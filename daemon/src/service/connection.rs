@@ -68,6 +68,11 @@ impl Connection {
                 return Err(vec![GraphQLError::new("BAD_USER_INPUT", message)]);
             }
         };
+        // Rows that are being read keep their place, also when their subscription has ended meanwhile.
+        if interest.beginning.is_some() && self.mailbox.is_full() {
+            let message = "Too much waits for this connection; read it, then subscribe again";
+            return Err(vec![GraphQLError::new("SLOW_CONSUMER", message)]);
+        }
         let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;

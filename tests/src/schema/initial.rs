@@ -366,3 +366,36 @@ async fn a_throttle_holds_no_row_back() {
     it.session.run("update orders set total = 8 where id = 1").await;
     assert_eq!(change(&stream.next().await), "UPDATE {id:1,total:8}", "the first change of its key");
 }
+
+#[tokio::test]
+async fn subscriptions_that_come_and_go_while_rows_are_read_are_bounded() {
+    let it = Setting::new(
+        "alter table orders enable row level security;
+         create function wait_for_gate() returns boolean language plpgsql as $$
+             begin perform pg_advisory_xact_lock_shared(4713); return true; end $$;
+         create policy gated on orders for select using ((select public.wait_for_gate()))",
+        &[("TIDINGS_RESOLVE_TIMEOUT_MS", "30000"), ("TIDINGS_MAILBOX_MESSAGES", "100")],
+    )
+    .await;
+    it.session.run("select pg_advisory_lock(4713)").await;
+    let mut socket = Socket::open(&it.daemon, &it.token("acme", &it.reader)).await;
+    for number in 0..101 {
+        let id = number.to_string();
+        socket.send(json!({"type": "subscribe", "id": id, "payload": {"query": ROWS}})).await;
+        socket.send(json!({"type": "complete", "id": id})).await;
+    }
+    let refused = socket.receive().await;
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "SLOW_CONSUMER", "{refused}");
+    assert_eq!(refused["id"], "100");
+    it.session.run("select pg_advisory_unlock(4713)").await;
+    // There is room again as soon as the rows are there.
+    let first = loop {
+        socket.send(json!({"type": "subscribe", "id": "last", "payload": {"query": ROWS}})).await;
+        let message = socket.receive().await;
+        if message["type"] == "next" {
+            break message;
+        }
+        assert_eq!(message["payload"][0]["extensions"]["code"], "SLOW_CONSUMER", "{message}");
+    };
+    assert_eq!(change(&first["payload"]), "INITIAL {id:1,total:7}");
+}
