@@ -35,6 +35,13 @@ pub struct Subscriber {
     pub(super) initial: Option<Arc<Initial>>,
 }
 
+impl Subscriber {
+    /// Whether it began with the rows that were there.
+    pub fn begins_with_rows(&self) -> bool {
+        self.initial.is_some()
+    }
+}
+
 /// Subscribers of one identity that share residual, projection and deferral: they get the same bytes of the same
 /// events.
 #[derive(Debug)]

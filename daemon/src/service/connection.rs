@@ -178,6 +178,12 @@ impl Connection {
         quiet.then_some(position.cursor)
     }
 
+    /// Whether a subscription begins with the rows that are there: it cannot be resumed before they are
+    /// delivered.
+    pub fn begins_with_rows(&self, subscription: SubscriptionId) -> bool {
+        self.live.get(&subscription).is_some_and(|live| live.begins_with_rows())
+    }
+
     /// Whom the connection belongs to.
     pub fn identity(&self) -> &Arc<Identity> {
         &self.identity

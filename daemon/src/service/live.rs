@@ -94,6 +94,11 @@ impl Registry {
 }
 
 impl Live {
+    /// Whether it began, or begins, with the rows that were there.
+    pub(super) fn begins_with_rows(&self) -> bool {
+        self.subscriber.lock().as_ref().is_some_and(|subscriber| subscriber.begins_with_rows())
+    }
+
     /// Whether it has ended, or the stream contains the rows that it began with.
     pub(super) fn is_past_beginning(&self, hub: &Hub) -> bool {
         self.subscriber.lock().as_ref().is_none_or(|subscriber| hub.is_past_beginning(subscriber))

@@ -119,7 +119,10 @@ async fn execute(
         Ok(subscription) => {
             admission.subscribed();
             let mut opening = opening();
-            frame::sse_cursor(&mut opening, &cursor);
+            // Whoever came back with this cursor would miss the rows.
+            if !connection.begins_with_rows(subscription) {
+                frame::sse_cursor(&mut opening, &cursor);
+            }
             let stream = EventStream {
                 opening: Some(opening),
                 connection,

@@ -36,9 +36,7 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 /// Asks until the answer is that.
 async fn until(daemon: &Daemon, token: &str, wanted: u16) {
     within(&format!("status {wanted}"), async {
-        while status(daemon, token).await.0 != wanted {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        while status(daemon, token).await.0 != wanted {}
     })
     .await;
 }
@@ -70,7 +68,8 @@ async fn keys_of_every_kind_come_from_a_url() {
     assert_eq!(daemon.metric("tidings_keys{issuer=\"jwt\"}").await, "4");
     let fetched: f64 =
         daemon.metric("tidings_keys_fetched_timestamp_seconds{issuer=\"jwt\"}").await.parse().unwrap();
-    assert!((0.0..60.0).contains(&(super::now() as f64 - fetched)), "{fetched}");
+    // The clock of the test counts whole seconds.
+    assert!((-1.0..60.0).contains(&(super::now() as f64 - fetched)), "{fetched}");
 }
 
 #[tokio::test]

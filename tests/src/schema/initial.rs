@@ -86,6 +86,7 @@ async fn the_rows_of_a_tenant_come_first_and_then_the_changes() {
     let it = Setting::new("", &[]).await;
     let mut stream = it.stream(ROWS).await;
     let mut socket = it.socket(&it.token("acme", &it.reader), json!({"query": ROWS})).await;
+    assert!(stream.named_ids().is_empty(), "whoever came back with a cursor from before would miss the rows");
     let mut results = Vec::new();
     for _ in 0..3 {
         let event = stream.next_event().await.unwrap();
@@ -167,6 +168,7 @@ async fn fields_of_one_operation_begin_with_rows_too_and_variables_may_leave_the
     let query = "subscription($first: Boolean!) { orderChanged(id: 1) @initial(if: $first) { operation } }";
     let token = it.token("acme", &it.reader);
     let mut without = Sse::open_with(&it.daemon, &token, query, json!({"first": false})).await;
+    assert_eq!(without.named_ids().len(), 1, "where it stands");
     let mut with = Sse::open_with(&it.daemon, &token, query, json!({"first": true})).await;
     assert_eq!(change(&with.next().await), "INITIAL null");
     it.session.run("update orders set note = 'z'").await;

@@ -57,6 +57,12 @@ impl Sse {
         sse
     }
 
+    /// The ids that blocks without an event have named and nobody has read past.
+    pub fn named_ids(&self) -> Vec<&str> {
+        let blocks = self.events.iter().filter(|event| event.event.is_empty());
+        blocks.filter_map(|block| block.id.as_deref()).collect()
+    }
+
     /// The data of the next `next` event.
     pub async fn next(&mut self) -> Value {
         let event = self.next_event().await.expect("the stream goes on");
