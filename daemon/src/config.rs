@@ -12,6 +12,8 @@ use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
 use crate::source::postgres::functions::FunctionLimits;
 
+pub mod value;
+
 pub mod settings;
 
 pub mod jwt;

@@ -2,7 +2,7 @@
 
 use super::Secret;
 use super::jwt::{ClaimPath, Issuer, JwtAlgorithm, KeyUrl};
-use super::settings::{NotAllowed, Value};
+use super::value::{NotAllowed, Value};
 
 /// One setting of an issuer.
 #[derive(Debug)]

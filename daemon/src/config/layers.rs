@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::jwt::Issuer;
-use super::settings::{self, SETTINGS, Setting, Value};
+use super::settings::{self, SETTINGS, Setting};
+use super::value::Value;
 use super::{Config, ConfigError, issuers};
 
 /// The file that is read when none is named and it exists.

@@ -186,6 +186,10 @@ fn input(schema: &Schema, ty: &Type, value: &Value) -> Result<Value, Vec<Problem
                         Ok(value) => coerced.push(value),
                         Err(found) => add(&mut problems, found, &format!("[{index}]")),
                     }
+                    // A list may have a million items, and no more would be told.
+                    if problems.len() >= PROBLEMS_MAX {
+                        break;
+                    }
                 }
                 if problems.is_empty() { Ok(coerced.into()) } else { Err(problems) }
             }

@@ -1,0 +1,50 @@
+//! Bounds of clients.
+
+use super::{KIB, Setting, setting};
+
+/// In order.
+pub(super) const SETTINGS: &[Setting] = &[
+    setting(
+        "limits.connections",
+        "Client streams in all",
+        "1 to 10000000",
+        put!(c.limits.connections = v.count(1, 10_000_000)),
+    ),
+    setting(
+        "limits.sockets",
+        "TCP connections in all",
+        "1 to 10000000",
+        put!(c.limits.sockets = v.count(1, 10_000_000)),
+    ),
+    setting(
+        "limits.subscriptions",
+        "Running subscriptions of one connection",
+        "1 to 100000",
+        put!(c.limits.subscriptions = v.count(1, 100_000)),
+    ),
+    setting(
+        "limits.body_bytes",
+        "Bytes of a request body or WebSocket message",
+        "1 KiB (1024) to 64 MiB",
+        put!(c.limits.body_bytes = v.count(KIB, 64 * KIB * KIB)),
+    ),
+    // hyper cannot work with less than 8 KiB.
+    setting(
+        "limits.header_bytes",
+        "Bytes of a request's head",
+        "8 KiB (8192) to 1 MiB",
+        put!(c.limits.header_bytes = v.count(8 * KIB, KIB * KIB)),
+    ),
+    setting(
+        "limits.request_s",
+        "Time for a request's head, and for its body",
+        "1 to 300 seconds",
+        put!(c.limits.request_time = v.seconds(1, 300)),
+    ),
+    setting(
+        "limits.write_stall_s",
+        "Time for which a write may make no progress",
+        "1 to 600 seconds",
+        put!(c.limits.write_stall = v.seconds(1, 600)),
+    ),
+];
