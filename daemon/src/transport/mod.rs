@@ -27,7 +27,13 @@ pub mod frame;
 
 pub mod websocket;
 
+pub mod machine;
+
+pub mod operations;
+
 pub mod transport_ws;
+
+pub mod legacy_ws;
 
 pub mod reservation;
 

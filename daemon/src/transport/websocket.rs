@@ -1,13 +1,13 @@
-//! WebSockets: the socket around the protocol's state machine.
+//! WebSockets: the socket around the state machine of a subprotocol.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::request::Parts;
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
@@ -16,10 +16,12 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::endpoint::{Admission, expired, header_token};
-use super::transport_ws::{self, Action, Close, Machine, Operation, SUBPROTOCOL};
+use super::legacy_ws::{self, LegacyWs};
+use super::machine::{Action, Close, Machine, Operation, Phase};
+use super::transport_ws::{self, TransportWs};
 use super::{Endpoint, Transport};
 use crate::access::token;
-use crate::config::Secret;
+use crate::config::{ClientLimits, Secret};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 use crate::hub::mailbox::Delivery;
@@ -27,7 +29,7 @@ use crate::service::{Answer, Connection, Permit};
 
 /// Time for `connection_init` to arrive (PROTOCOLS W2).
 const INIT_TIME: Duration = Duration::from_secs(3);
-/// Time between pings, and for the pong to one (W12).
+/// Time between pings, and for the pong to one (W12); a `ka` is due within 15 s (L1).
 const PING_INTERVAL: Duration = Duration::from_secs(12);
 /// A client that was told no cursor for this long is told one with the next ping: once a minute (W14).
 const CURSOR_AGE: Duration = Duration::from_secs(48);
@@ -39,6 +41,25 @@ const WRITE_BUFFER_BYTES: usize = 16 << 10;
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Messages that are read before a missing pong is believed.
 const BACKLOG_MESSAGES_MAX: usize = 64;
+
+/// A protocol that the messages of a socket may follow.
+struct Subprotocol {
+    /// Its name, and the label in metrics.
+    name: &'static str,
+    machine: fn(&ClientLimits) -> Box<dyn Machine>,
+}
+
+/// The one that is preferred comes first (W11).
+const SUBPROTOCOLS: [Subprotocol; 2] = [
+    Subprotocol {
+        name: transport_ws::SUBPROTOCOL,
+        machine: |limits| Box::new(TransportWs::new(limits.subscriptions)),
+    },
+    Subprotocol {
+        name: legacy_ws::SUBPROTOCOL,
+        machine: |limits| Box::new(LegacyWs::new(limits.subscriptions, limits.body_bytes)),
+    },
+];
 
 /// Requests that want to become WebSockets.
 #[derive(Debug)]
@@ -74,26 +95,39 @@ fn accept(endpoint: Endpoint, head: &Parts, upgrade: WebSocketUpgrade) -> Respon
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(endpoint.limits().body_bytes)
         .max_frame_size(endpoint.limits().body_bytes)
-        .protocols([SUBPROTOCOL]);
-    let entry = if !endpoint.origins().allow(&head.headers, &head.uri) {
-        Err(Close::new(4403, "Forbidden"))
-    } else if upgrade.selected_protocol().is_none() {
-        Err(Close::new(4406, "Subprotocol not acceptable")) // W11
-    } else {
-        endpoint.admit(SUBPROTOCOL).map_err(|error| {
-            endpoint.count_refusal(&error);
-            let code = if error == ClientError::Draining { 1012 } else { 1013 };
-            Close::new(code, error.to_string())
-        })
-    };
+        .protocols(SUBPROTOCOLS.map(|subprotocol| subprotocol.name));
+    let entry = enter(&endpoint, head, upgrade.selected_protocol());
     // Kept for a `connection_init` without a token: programs can set headers, pages cannot.
     let header = header_token(&head.headers);
     upgrade.on_upgrade(move |socket| async move {
         match entry {
             Err(close) => leave(socket, close).await,
-            Ok(admission) => Session::new(endpoint, admission, header).run(socket).await,
+            Ok((admission, machine)) => {
+                Session::new(endpoint, admission, header, machine).run(socket).await;
+            }
         }
     })
+}
+
+/// Whether a socket may stay, and the machine of its subprotocol.
+fn enter(
+    endpoint: &Endpoint,
+    head: &Parts,
+    selected: Option<&HeaderValue>,
+) -> Result<(Admission, Box<dyn Machine>), Close> {
+    if !endpoint.origins().allow(&head.headers, &head.uri) {
+        return Err(Close::new(4403, "Forbidden"));
+    }
+    let subprotocol = SUBPROTOCOLS
+        .iter()
+        .find(|subprotocol| selected.is_some_and(|name| name == subprotocol.name))
+        .ok_or_else(|| Close::new(4406, "Subprotocol not acceptable"))?; // W11
+    let admission = endpoint.admit(subprotocol.name).map_err(|error| {
+        endpoint.count_refusal(&error);
+        let code = if error == ClientError::Draining { 1012 } else { 1013 };
+        Close::new(code, error.to_string())
+    })?;
+    Ok((admission, (subprotocol.machine)(endpoint.limits())))
 }
 
 /// Closes the socket and waits, not for long, until the client has taken notice.
@@ -113,7 +147,7 @@ struct Session {
     endpoint: Endpoint,
     admission: Admission,
     header: Result<Option<Secret>, ClientError>,
-    machine: Machine,
+    machine: Box<dyn Machine>,
     /// From the acknowledgement on.
     client: Option<Client>,
     awaits_pong: bool,
@@ -146,8 +180,12 @@ enum End {
 }
 
 impl Session {
-    fn new(endpoint: Endpoint, admission: Admission, header: Result<Option<Secret>, ClientError>) -> Self {
-        let machine = Machine::new(endpoint.limits().subscriptions);
+    fn new(
+        endpoint: Endpoint,
+        admission: Admission,
+        header: Result<Option<Secret>, ClientError>,
+        machine: Box<dyn Machine>,
+    ) -> Self {
         let named_cursor = Instant::now();
         Self { endpoint, admission, header, machine, client: None, awaits_pong: false, named_cursor }
     }
@@ -205,7 +243,7 @@ impl Session {
                 message = socket.next() => Wake::Message(message),
                 _ = ping.tick() => Wake::Tick,
                 () = turn => Wake::Leave,
-                () = tokio::time::sleep_until(start + INIT_TIME), if !self.machine.initialised() => Wake::Late,
+                () = tokio::time::sleep_until(start + INIT_TIME), if self.machine.phase() == Phase::Waiting => Wake::Late,
             };
         };
         tokio::select! {
@@ -225,11 +263,8 @@ impl Session {
             Some(Ok(message)) => message,
         };
         match message {
-            Message::Text(text) => self.obey(socket, text.as_str()).await,
-            Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => self.obey(socket, text).await, // W10
-                Err(_) => Err(close(4400, "The message is not a JSON object")),
-            },
+            Message::Text(text) => self.obey(socket, text.as_str().as_bytes()).await,
+            Message::Binary(bytes) => self.obey(socket, &bytes).await, // W10
             Message::Pong(_) => {
                 self.awaits_pong = false;
                 Ok(())
@@ -243,9 +278,19 @@ impl Session {
         }
     }
 
-    async fn obey(&mut self, socket: &mut WebSocket, text: &str) -> Result<(), End> {
-        match self.machine.receive(text) {
-            Action::Nothing => Ok(()),
+    async fn obey(&mut self, socket: &mut WebSocket, message: &[u8]) -> Result<(), End> {
+        let mut actions = VecDeque::from(self.machine.receive(message));
+        loop {
+            while let Some(action) = actions.pop_front() {
+                self.act(socket, action).await?;
+            }
+            let Some(message) = self.machine.held() else { return Ok(()) };
+            actions = self.machine.receive(&message).into();
+        }
+    }
+
+    async fn act(&mut self, socket: &mut WebSocket, action: Action) -> Result<(), End> {
+        match action {
             Action::Send(text) => self.send(socket, [text.into_bytes()]).await,
             Action::Authenticate(payload) => self.authenticate(socket, &payload).await,
             Action::Execute(operation) => self.execute(socket, operation).await,
@@ -277,10 +322,10 @@ impl Session {
             None => std::mem::replace(&mut self.header, Ok(None)),
         };
         let identity = token.and_then(|token| self.endpoint.identify_token(token.as_ref()));
-        let identity = identity.map_err(|error| {
-            self.endpoint.count_refusal(&error);
-            close(4403, "Forbidden") // W2
-        })?;
+        let identity = match identity {
+            Ok(identity) => identity,
+            Err(error) => return Err(self.reject(socket, &error).await),
+        };
         self.endpoint.ready().await.map_err(|error| {
             self.endpoint.count_refusal(&error);
             close(1013, &error.to_string())
@@ -295,8 +340,18 @@ impl Session {
             abandon: HashMap::new(),
             expired: expired(identity),
         });
-        let ack = self.machine.acknowledge(&cursor);
-        self.send(socket, [ack.into_bytes()]).await
+        let first = self.machine.acknowledge(&cursor);
+        self.send(socket, first.into_iter().map(String::into_bytes)).await
+    }
+
+    /// W2, L1: nobody comes in without a good token.
+    async fn reject(&mut self, socket: &mut WebSocket, error: &ClientError) -> End {
+        self.endpoint.count_refusal(error);
+        let (said, close) = self.machine.reject(error);
+        match self.send(socket, said.map(String::into_bytes)).await {
+            Ok(()) => End::Close(close),
+            Err(end) => end,
+        }
     }
 
     async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
@@ -304,12 +359,13 @@ impl Session {
         let identity = client.connection.identity().clone();
         let errors = match self.endpoint.service().query(&operation.request, &identity).await {
             Some(Answer::Result(result)) => {
-                return self.send(socket, transport_ws::answered(&operation.id, &result)).await;
+                let messages = self.machine.answered(&operation.id, &result);
+                return self.send(socket, messages).await;
             }
             Some(Answer::Refused(errors)) => errors,
             None => return self.authorize(socket, operation).await,
         };
-        let message = transport_ws::error_message(&operation.id, &errors);
+        let message = self.machine.error_message(&operation.id, &errors);
         self.send(socket, [message.into_bytes()]).await
     }
 
@@ -323,7 +379,7 @@ impl Session {
             return self.decided(socket, id, authorization).await;
         }
         let (asking, abandon) = abortable(asking);
-        self.machine.authorizing(id.clone());
+        self.machine.operations().authorizing(id.clone());
         client.abandon.insert(id.clone(), abandon);
         client.authorizing.push(async move { Some((id, asking.await.ok()?)) }.boxed());
         Ok(())
@@ -338,7 +394,7 @@ impl Session {
     ) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         client.abandon.remove(&id);
-        self.machine.decided(&id);
+        self.machine.operations().decided(&id);
         match authorization.and_then(|permit| client.connection.subscribe(permit)) {
             Ok(subscription) => {
                 self.machine.subscribed(id, subscription);
@@ -346,7 +402,7 @@ impl Session {
                 Ok(())
             }
             Err(errors) => {
-                let message = transport_ws::error_message(&id, &errors);
+                let message = self.machine.error_message(&id, &errors);
                 self.send(socket, [message.into_bytes()]).await
             }
         }
@@ -358,16 +414,16 @@ impl Session {
         for delivery in deliveries.drain(..) {
             match delivery {
                 Delivery::Next { subscription, result, cursor } => {
-                    frames.extend(self.machine.next(subscription, &result, &cursor));
+                    frames.extend(self.machine.operations().result(subscription, &result, &cursor));
                 }
                 Delivery::Whole { subscription, result, .. } => {
-                    frames.extend(self.machine.next_whole(subscription, &result));
+                    frames.extend(self.machine.operations().whole(subscription, &result));
                 }
                 Delivery::Begun { .. } => {}
                 Delivery::End { subscription, reason, cursor } => {
                     let error = ClientError::from(reason);
                     self.endpoint.count_refusal(&error);
-                    if let Some(message) = self.machine.end(subscription, &error.to_graphql_at(&cursor)) {
+                    if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
                         frames.push(message.into_bytes());
                         self.admission.ended();
                     }
@@ -395,6 +451,9 @@ impl Session {
         }
         self.awaits_pong = true;
         socket.feed(Message::Ping(Bytes::new())).await.map_err(|_| End::Gone)?;
+        if let Some(message) = self.machine.keep_alive() {
+            self.send(socket, [message.into_bytes()]).await?; // L1
+        }
         if self.client.is_some() && self.named_cursor.elapsed() >= CURSOR_AGE {
             self.name_cursor(socket).await
         } else {
@@ -408,7 +467,8 @@ impl Session {
         let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
         let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
         self.named_cursor = Instant::now();
-        self.send(socket, [transport_ws::ping(&cursor).into_bytes()]).await
+        let message = self.machine.position(&cursor);
+        self.send(socket, message.map(String::into_bytes)).await
     }
 
     async fn send(

@@ -8,6 +8,8 @@ mod http;
 
 mod leaving;
 
+mod legacy;
+
 mod persisted;
 
 mod raw;

@@ -75,6 +75,38 @@ async fn graphql_ws_hands_the_acknowledgement_on() {
     receives_what_follows_an_acknowledgement("graphql-ws.mjs", "ws").await;
 }
 
+/// The client's own sign of life, passed through as a result.
+async fn is_acknowledged(client: &mut Script) {
+    let acknowledgement = client.line().await;
+    assert_eq!(acknowledgement["extensions"]["subscribed"], true, "{acknowledgement}");
+}
+
+/// The daemon leaves, another takes its place, and the client goes on by itself.
+async fn comes_back_after_a_restart(script: &str) {
+    let database = database_with_orders().await;
+    let mut first = Daemon::builder(&database.conninfo()).env("TIDINGS_DRAIN_S", "0").start().await;
+    let url = format!("http://{}/graphql", first.address);
+    let query = "subscription { orderInserted { id } }";
+    let more = ["--extensions", r#"{"acknowledge":true}"#, "--count", "4"];
+    let mut client = Script::start_with(script, &url, query, &token("ann", "acme"), &more);
+    let sql = database.connect().await;
+    is_acknowledged(&mut client).await;
+    sql.run("insert into orders values (1, 'acme', 'new', 1)").await;
+    assert_eq!(client.line().await["data"]["orderInserted"]["id"], 1);
+    assert!(first.terminate().await.success());
+    let again = Daemon::builder(&database.conninfo()).env("TIDINGS_LISTEN", &first.address);
+    let _second = again.start().await;
+    is_acknowledged(&mut client).await;
+    sql.run("insert into orders values (2, 'globex', 'new', 1), (3, 'acme', 'new', 1)").await;
+    assert_eq!(client.line().await["data"]["orderInserted"]["id"], 3);
+    client.succeeds().await;
+}
+
+#[tokio::test]
+async fn subscriptions_transport_ws_comes_back_after_a_restart() {
+    comes_back_after_a_restart("subscriptions-transport-ws.mjs").await;
+}
+
 #[tokio::test]
 async fn every_audit_of_graphql_http_is_ok() {
     let database = database_with_orders().await;
