@@ -17,11 +17,8 @@ const SSE_NEXT: &[u8] = b"event: next\ndata: ";
 const EXTENSIONS: &[u8] = br#","extensions":{"cursor":""#;
 const EXTENSIONS_END: &[u8] = br#""}}"#;
 
-/// Bytes that a frame adds to its result and twice its cursor, at most.
-pub const SSE_OVERHEAD: usize = 64;
-
 /// Appends the end of a result: its cursor, if there is one, and the closing brace.
-fn close_result(into: &mut Vec<u8>, cursor: &str) {
+pub fn close_result(into: &mut Vec<u8>, cursor: &str) {
     if cursor.is_empty() {
         into.push(b'}');
     } else {

@@ -37,7 +37,11 @@ pub mod legacy_ws;
 
 pub mod reservation;
 
+pub mod stream;
+
 pub mod sse;
+
+pub mod multipart;
 
 pub mod graphiql;
 
@@ -62,9 +66,10 @@ pub trait Transport: Sync {
 }
 
 /// In the order of dispatch; the last one admits everything.
-const TRANSPORTS: [&dyn Transport; 5] = [
+const TRANSPORTS: &[&dyn Transport] = &[
     &websocket::WebSockets,
     &reservation::Reservations,
+    &multipart::Multiparts,
     &sse::EventStreams,
     &graphiql::GraphiQl,
     &http::Plain,
@@ -82,6 +87,7 @@ pub fn router(endpoint: Endpoint) -> Router {
 
 async fn dispatch(State(endpoint): State<Endpoint>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
-    let transport = TRANSPORTS.iter().find(|transport| transport.admits(&head)).unwrap_or(&TRANSPORTS[4]);
+    let transport =
+        TRANSPORTS.iter().copied().find(|transport| transport.admits(&head)).unwrap_or(&http::Plain);
     transport.answer(endpoint, Request::from_parts(head, body)).await
 }

@@ -10,6 +10,8 @@ mod leaving;
 
 mod legacy;
 
+mod multipart;
+
 mod persisted;
 
 mod raw;

@@ -81,13 +81,14 @@ async fn is_acknowledged(client: &mut Script) {
     assert_eq!(acknowledgement["extensions"]["subscribed"], true, "{acknowledgement}");
 }
 
-/// The daemon leaves, another takes its place, and the client goes on by itself.
-async fn comes_back_after_a_restart(script: &str) {
+/// The daemon leaves, another takes its place, and the client goes on by itself. It ends after `count`
+/// results.
+async fn comes_back_after_a_restart(script: &str, count: &str) {
     let database = database_with_orders().await;
     let mut first = Daemon::builder(&database.conninfo()).env("TIDINGS_DRAIN_S", "0").start().await;
     let url = format!("http://{}/graphql", first.address);
     let query = "subscription { orderInserted { id } }";
-    let more = ["--extensions", r#"{"acknowledge":true}"#, "--count", "4"];
+    let more = ["--extensions", r#"{"acknowledge":true}"#, "--count", count];
     let mut client = Script::start_with(script, &url, query, &token("ann", "acme"), &more);
     let sql = database.connect().await;
     is_acknowledged(&mut client).await;
@@ -104,7 +105,12 @@ async fn comes_back_after_a_restart(script: &str) {
 
 #[tokio::test]
 async fn subscriptions_transport_ws_comes_back_after_a_restart() {
-    comes_back_after_a_restart("subscriptions-transport-ws.mjs").await;
+    comes_back_after_a_restart("subscriptions-transport-ws.mjs", "4").await;
+}
+
+#[tokio::test]
+async fn apollo_client_comes_back_after_a_restart_by_its_retry_link() {
+    comes_back_after_a_restart("apollo.mjs", "2").await;
 }
 
 #[tokio::test]
