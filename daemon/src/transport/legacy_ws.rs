@@ -55,7 +55,7 @@ impl Machine for LegacyWs {
             Some("start") => self.start(object, message),
             Some("stop") => self.stop(&object),
             Some("connection_terminate") => vec![Action::Close(Close::new(1000, ""))], // L7
-            _ => self.bad(&object, "The message has an unknown type."),                // L6
+            _ => bad(&object, "The message has an unknown type."),                     // L6
         }
     }
 
@@ -122,17 +122,17 @@ impl LegacyWs {
 
     fn start(&mut self, mut object: Map<String, Value>, message: &[u8]) -> Vec<Action> {
         let Some(id) = operation_id(&object) else {
-            return self.bad(&object, "The message has no usable id.");
+            return bad(&object, "The message has no usable id.");
         };
         if self.phase != Phase::Ready {
             let held = self.held.hold(id.clone(), message); // L2
-            return held.err().map(|error| self.refused(&id, &error)).into_iter().collect();
+            return held.err().map(|error| Action::Refuse(id, error)).into_iter().collect();
         }
         // L4: whatever becomes of the new operation, the old one is over.
         let mut actions: Vec<_> = self.operations.remove(&id).into_iter().collect();
         let action = match self.admit(object.remove("payload")) {
             Ok(request) => Action::Execute(Operation { id, request }),
-            Err(error) => self.refused(&id, &error),
+            Err(error) => Action::Refuse(id, error),
         };
         actions.push(action);
         actions
@@ -151,7 +151,7 @@ impl LegacyWs {
     /// L3: answered with complete, if there is anything to stop.
     fn stop(&mut self, object: &Map<String, Value>) -> Vec<Action> {
         let Some(id) = operation_id(object) else {
-            return self.bad(object, "The message has no usable id.");
+            return bad(object, "The message has no usable id.");
         };
         let complete = Action::Send(complete_message(&id));
         match self.operations.remove(&id) {
@@ -159,19 +159,6 @@ impl LegacyWs {
             None if self.held.remove(&id) => vec![complete],
             None => Vec::new(),
         }
-    }
-
-    fn refused(&self, id: &str, error: &ClientError) -> Action {
-        Action::Send(self.error_message(id, &[error.to_graphql()]))
-    }
-
-    /// L6: an error of the operation, if the message names one; the socket stays.
-    fn bad(&self, object: &Map<String, Value>, reason: &str) -> Vec<Action> {
-        let error = ClientError::Malformed(reason.into());
-        vec![match operation_id(object) {
-            Some(id) => self.refused(&id, &error),
-            None => Action::Send(json!({ "type": "error", "payload": error.to_graphql() }).to_string()),
-        }]
     }
 }
 
@@ -199,6 +186,15 @@ impl Held {
         self.messages.retain(|(held, _)| &**held != id);
         self.messages.len() < before
     }
+}
+
+/// L6: an error of the operation, if the message names one; the socket stays.
+fn bad(object: &Map<String, Value>, reason: &str) -> Vec<Action> {
+    let error = ClientError::Malformed(reason.into());
+    vec![match operation_id(object) {
+        Some(id) => Action::Refuse(id, error),
+        None => Action::Send(json!({ "type": "error", "payload": error.to_graphql() }).to_string()),
+    }]
 }
 
 fn keep_alive() -> String {

@@ -44,6 +44,8 @@ pub enum Action {
     Complete(SubscriptionId),
     /// Give up the operation that is being authorized.
     Abandon(Box<str>),
+    /// Write the error that refuses an operation, and count it.
+    Refuse(Box<str>, ClientError),
     /// Close the socket.
     Close(Close),
 }
@@ -157,12 +159,14 @@ pub fn init_payload(message: &mut Map<String, Value>) -> Option<Map<String, Valu
 /// What a machine does with a message, in short.
 #[cfg(test)]
 pub fn told(machine: &mut dyn Machine, message: &str) -> String {
-    let actions = machine.receive(message.as_bytes()).into_iter().map(|action| match action {
+    let actions = machine.receive(message.as_bytes());
+    let actions = actions.into_iter().map(|action| match action {
         Action::Send(text) => text,
         Action::Authenticate(payload) => format!("authenticate {}", Value::Object(payload)),
         Action::Execute(operation) => format!("execute {} {}", operation.id, operation.request.query),
         Action::Complete(SubscriptionId(number)) => format!("complete {number}"),
         Action::Abandon(id) => format!("abandon {id}"),
+        Action::Refuse(id, error) => machine.error_message(&id, &[error.to_graphql()]),
         Action::Close(close) => format!("{} {}", close.code, close.reason),
     });
     actions.collect::<Vec<_>>().join("\n")

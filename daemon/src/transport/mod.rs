@@ -27,6 +27,8 @@ pub mod frame;
 
 pub mod websocket;
 
+pub mod session;
+
 pub mod machine;
 
 pub mod operations;

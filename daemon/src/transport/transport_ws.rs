@@ -101,10 +101,10 @@ impl TransportWs {
             None => return bad("The message has no payload"),
         };
         if parameters::asks_to_resume(&request) {
-            return self.refused(&id, &ClientError::CursorUnsupported);
+            return vec![Action::Refuse(id, ClientError::CursorUnsupported)];
         }
         if let Err(error) = self.operations.admit() {
-            return self.refused(&id, &error); // W13: a limit is an error of the operation, never 4429.
+            return vec![Action::Refuse(id, error)]; // W13: a limit is an error of the operation, never 4429.
         }
         vec![Action::Execute(Operation { id, request })]
     }
@@ -112,10 +112,6 @@ impl TransportWs {
     fn complete(&mut self, message: &Map<String, Value>) -> Vec<Action> {
         let Some(id) = operation_id(message) else { return bad("The message has no usable id") };
         self.operations.remove(&id).into_iter().collect() // W8, W9
-    }
-
-    fn refused(&self, id: &str, error: &ClientError) -> Vec<Action> {
-        vec![Action::Send(self.error_message(id, &[error.to_graphql()]))]
     }
 }
 

@@ -113,6 +113,7 @@ async fn l02_a_start_before_the_ack_waits_for_it() {
     }
     socket.send(start("3", QUIET)).await;
     assert_eq!(error(&mut socket, Some("3")).await.1, "TOO_MANY_SUBSCRIPTIONS");
+    assert_eq!(daemon.metric("tidings_refusals_total{code=\"TOO_MANY_SUBSCRIPTIONS\"}").await, "1");
     socket.send(json!({ "type": "stop", "id": "1" })).await;
     assert_eq!(socket.receive().await, json!({ "id": "1", "type": "complete" }));
     socket.send(init(&alice())).await;
