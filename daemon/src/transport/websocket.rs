@@ -62,7 +62,7 @@ impl Transport for WebSockets {
                 Ok(upgrade) => upgrade,
                 Err(rejection) => return rejection.into_response(),
             };
-            accept(endpoint, &head, upgrade)
+            accept(endpoint, head, upgrade)
         }
         .boxed()
     }
@@ -70,24 +70,28 @@ impl Transport for WebSockets {
 
 /// The upgrade always succeeds, because a client gives up for ever at an HTTP status; whoever may not
 /// come in is told by a close code (W13).
-fn accept(endpoint: Endpoint, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
+fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(endpoint.limits().body_bytes)
         .max_frame_size(endpoint.limits().body_bytes)
         .protocols(SUBPROTOCOLS.map(|subprotocol| subprotocol.name));
-    let entry = enter(&endpoint, head, upgrade.selected_protocol());
+    let entry = enter(&endpoint, &head, upgrade.selected_protocol());
     // Kept for a `connection_init` without a token: programs can set headers, pages cannot.
     let header = header_token(&head.headers);
-    upgrade.on_upgrade(move |socket| async move {
+    let mut response = upgrade.on_upgrade(move |socket| async move {
         match entry {
             Err(close) => leave(socket, close).await,
             Ok((admission, machine)) => {
                 Session::new(endpoint, admission, header, machine).run(socket).await;
             }
         }
-    })
+    });
+    // How the client spells the names of headers is among them. gql looks for the chosen subprotocol in its
+    // own spelling only, and not finding it speaks the legacy protocol.
+    response.extensions_mut().extend(head.extensions);
+    response
 }
 
 /// Whether a socket may stay, and the machine of its subprotocol.

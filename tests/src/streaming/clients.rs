@@ -113,6 +113,37 @@ async fn apollo_client_comes_back_after_a_restart_by_its_retry_link() {
     comes_back_after_a_restart("apollo.mjs", "2").await;
 }
 
+/// The client from PyPI, which offers the legacy protocol first and needs an answer of its own.
+async fn gql_receives_events(more: &[&str], subprotocol: &str) {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let url = format!("http://{}/graphql", daemon.address);
+    let query = "subscription { orderInserted { id } }";
+    let more = [&["--count", "2"], more].concat();
+    let mut client = Script::start_python("gql_client.py", &url, query, &token("ann", "acme"), &more);
+    let live = serde_json::json!({ "subscribed": true, "subprotocol": subprotocol });
+    assert_eq!(client.line().await, live);
+    let sql = database.connect().await;
+    sql.run(
+        "insert into orders values (1, 'acme', 'new', 1), (2, 'globex', 'new', 1), (3, 'acme', 'new', 1)",
+    )
+    .await;
+    for id in [1, 3] {
+        assert_eq!(client.line().await["data"]["orderInserted"]["id"], id);
+    }
+    client.succeeds().await;
+}
+
+#[tokio::test]
+async fn gql_as_it_comes_gets_the_newer_protocol() {
+    gql_receives_events(&[], "graphql-transport-ws").await;
+}
+
+#[tokio::test]
+async fn gql_receives_events_over_the_legacy_protocol() {
+    gql_receives_events(&["--subprotocol", "graphql-ws"], "graphql-ws").await;
+}
+
 #[tokio::test]
 async fn every_audit_of_graphql_http_is_ok() {
     let database = database_with_orders().await;
