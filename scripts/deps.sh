@@ -74,6 +74,7 @@ fi
 if [[ $purpose == test ]]; then
     need nodejs "Node.js 18 or newer" have node
     need npm npm have npm
+    need python3-venv "Python 3.11 or newer with venv" python3 -c 'import ensurepip, sys; assert sys.version_info >= (3, 11)'
     need shellcheck shellcheck have shellcheck
     need chromium "Chromium (or CHROMIUM, the path of one)" have_chromium
 fi

@@ -120,6 +120,19 @@ npm_install() {
     npm --prefix "$1" ci --ignore-scripts --no-audit --no-fund --loglevel=error
 }
 
+# --- PyPI --------------------------------------------------------------------------------------
+
+# Makes a Python environment in folder $1 with the packages that the requirements file $2 names, unless
+# it is there.
+python_install() {
+    if cmp -s "$2" "$1/installed.txt"; then return; fi
+    say "installing the Python packages of $2"
+    rm -rf "$1"
+    python3 -m venv "$1"
+    "$1/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: -r "$2"
+    cp "$2" "$1/installed.txt"
+}
+
 # --- Ports and processes ----------------------------------------------------------------------
 
 # Can a server take this TCP port? Asks the kernel's tables: nothing to install, no connection made.

@@ -53,12 +53,14 @@ check_schema
 say "test: the kept build of GraphiQL is what a build makes"
 scripts/build-ui.sh --check
 npm_install tests/clients
+python_install "$state/python" tests/clients/requirements.txt
 
 scripts/cluster.sh start "$cluster" 15500 --test
 port=$(<"$cluster/port")
 export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
 export TIDINGS_TEST_PGBIN=$pg_bin
 export TIDINGS_BIN=$target/debug/tidings
+export TIDINGS_TEST_PYTHON=$state/python/bin/python
 
 cargo test --workspace --exclude tidings --exclude tidings-tests
 cargo test -p tidings-tests -- "$@"

@@ -30,7 +30,8 @@ pub use initial::InitialMetrics;
 pub use resolvers::ResolverMetrics;
 pub use row_security::RowSecurityMetrics;
 
-/// The label of a transport: `sse`, `graphql-transport-ws` or `http`.
+/// The label of a transport: `sse`, `multipart`, `graphql-transport-ws`, `graphql-ws` (the legacy
+/// one) or `http`.
 pub type TransportLabel = [(&'static str, &'static str); 1];
 
 /// Most channels counted by name; the events of any further channel count under `(other)`, because

@@ -50,3 +50,25 @@ export async function print(results) {
     process.exit(1);
   }
 }
+
+// The results of an observable, one after the other.
+export async function* observed(observable) {
+  const waiting = [];
+  let wake = () => {};
+  const push = (step) => {
+    waiting.push(step);
+    wake();
+  };
+  observable.subscribe({
+    next: (value) => push({ value }),
+    error: (error) => push({ error }),
+    complete: () => push({}),
+  });
+  for (;;) {
+    while (waiting.length === 0) await new Promise((resolve) => (wake = resolve));
+    const step = waiting.shift();
+    if ('error' in step) throw step.error;
+    if (!('value' in step)) return;
+    yield step.value;
+  }
+}

@@ -19,6 +19,8 @@ struct Range {
     kind: String,
     subtype: String,
     quality: Quality,
+    /// Names in lower case and values without quotes.
+    parameters: Vec<(String, String)>,
 }
 
 impl Accept {
@@ -28,7 +30,7 @@ impl Accept {
         let ranges: Vec<_> =
             values.flat_map(|value| value.split(',')).take(RANGES_MAX).filter_map(Range::parse).collect();
         if !headers.contains_key(header::ACCEPT) {
-            return Self { ranges: vec![Range { kind: "*".into(), subtype: "*".into(), quality: 1000 }] };
+            return Self { ranges: Range::parse("*/*").into_iter().collect() };
         }
         Self { ranges }
     }
@@ -41,8 +43,14 @@ impl Accept {
 
     /// The quality of a media type that is named in full; a wildcard does not count.
     pub fn named(&self, kind: &str, subtype: &str) -> Quality {
+        self.named_with((kind, subtype), &[])
+    }
+
+    /// The same for a media type that has these parameters, whose names are in lower case.
+    pub fn named_with(&self, (kind, subtype): (&str, &str), parameters: &[(&str, &str)]) -> Quality {
         let named = self.ranges.iter().filter(|range| range.kind == kind && range.subtype == subtype);
-        named.map(|range| range.quality).max().unwrap_or(0)
+        let having = named.filter(|range| parameters.iter().all(|parameter| range.has(*parameter)));
+        having.map(|range| range.quality).max().unwrap_or(0)
     }
 }
 
@@ -53,14 +61,26 @@ impl Range {
         if kind.is_empty() || subtype.is_empty() {
             return None;
         }
-        let mut quality = 1000;
+        let mut range = Self {
+            kind: kind.to_ascii_lowercase(),
+            subtype: subtype.to_ascii_lowercase(),
+            quality: 1000,
+            parameters: Vec::new(),
+        };
         for parameter in parts {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            if name.trim().eq_ignore_ascii_case("q") {
-                quality = thousandths(value.trim())?;
+            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+            if name == "q" {
+                range.quality = thousandths(value)?;
+            } else {
+                range.parameters.push((name, value.trim_matches('"').to_owned()));
             }
         }
-        Some(Self { kind: kind.to_ascii_lowercase(), subtype: subtype.to_ascii_lowercase(), quality })
+        Some(range)
+    }
+
+    fn has(&self, (name, value): (&str, &str)) -> bool {
+        self.parameters.iter().any(|(key, given)| key == name && given == value)
     }
 
     fn matches(&self, kind: &str, subtype: &str) -> bool {
@@ -107,6 +127,17 @@ mod tests {
         assert_eq!(accept("text/event-stream, multipart/mixed").named("text", "event-stream"), 1000);
         let both = accept("application/graphql-response+json, text/event-stream");
         assert_eq!(both.named("text", "event-stream"), 1000);
+    }
+
+    #[test]
+    fn parameters_have_to_be_there() {
+        let accept = accept("a/b;x=1;q=0.5, a/b;X=\"2\" ; y=3, a/b;q=0.9;x=1");
+        let quality = |parameters: &[(&str, &str)]| accept.named_with(("a", "b"), parameters);
+        assert_eq!(quality(&[("x", "1")]), 900);
+        assert_eq!(quality(&[("x", "2")]), 1000);
+        assert_eq!(quality(&[("x", "2"), ("y", "3")]), 1000);
+        assert_eq!(quality(&[("x", "1"), ("y", "3")]), 0);
+        assert_eq!(quality(&[("y", "")]), 0);
     }
 
     #[test]

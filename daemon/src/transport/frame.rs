@@ -17,11 +17,8 @@ const SSE_NEXT: &[u8] = b"event: next\ndata: ";
 const EXTENSIONS: &[u8] = br#","extensions":{"cursor":""#;
 const EXTENSIONS_END: &[u8] = br#""}}"#;
 
-/// Bytes that a frame adds to its result and twice its cursor, at most.
-pub const SSE_OVERHEAD: usize = 64;
-
 /// Appends the end of a result: its cursor, if there is one, and the closing brace.
-fn close_result(into: &mut Vec<u8>, cursor: &str) {
+pub fn close_result(into: &mut Vec<u8>, cursor: &str) {
     if cursor.is_empty() {
         into.push(b'}');
     } else {
@@ -80,13 +77,13 @@ pub fn sse_retry(into: &mut Vec<u8>, milliseconds: u64) {
     into.extend_from_slice(format!("retry: {milliseconds}\n\n").as_bytes());
 }
 
-/// The start of every `next` message of an operation, whose id stands there as JSON.
-pub fn ws_next_prefix(id: &str) -> Box<str> {
-    format!(r#"{{"id":{},"type":"next","payload":"#, serde_json::Value::from(id)).into()
+/// The start of every message with a result of an operation, whose id stands there as JSON.
+pub fn ws_prefix(kind: &str, id: &str) -> Box<str> {
+    format!(r#"{{"id":{},"type":"{kind}","payload":"#, serde_json::Value::from(id)).into()
 }
 
-/// A message `next` with an open result (PROTOCOLS W6, W14).
-pub fn ws_next(prefix: &str, result: &[u8], cursor: &str) -> Vec<u8> {
+/// A message with an open result (PROTOCOLS W6, W14, L3).
+pub fn ws_result(prefix: &str, result: &[u8], cursor: &str) -> Vec<u8> {
     let extent = prefix.len() + result.len() + EXTENSIONS.len() + cursor.len() + EXTENSIONS_END.len() + 1;
     let mut frame = Vec::with_capacity(extent);
     frame.extend_from_slice(prefix.as_bytes());
@@ -96,7 +93,7 @@ pub fn ws_next(prefix: &str, result: &[u8], cursor: &str) -> Vec<u8> {
     frame
 }
 
-/// A message `next` with a whole result.
+/// A message with a whole result.
 pub fn ws_whole(prefix: &str, result: &[u8]) -> Vec<u8> {
     [prefix.as_bytes(), result, b"}"].concat()
 }
@@ -144,8 +141,8 @@ mod tests {
 
     #[test]
     fn w06_w14_a_next_carries_id_payload_and_cursor() {
-        let prefix = ws_next_prefix("a\"\n");
-        let frame: Value = serde_json::from_slice(&ws_next(&prefix, br#"{"data":{"a":1}"#, "c")).unwrap();
+        let prefix = ws_prefix("next", "a\"\n");
+        let frame: Value = serde_json::from_slice(&ws_result(&prefix, br#"{"data":{"a":1}"#, "c")).unwrap();
         let payload = json!({ "data": { "a": 1 }, "extensions": { "cursor": "c" } });
         assert_eq!(frame, json!({ "id": "a\"\n", "type": "next", "payload": payload }));
         let whole: Value = serde_json::from_slice(&ws_whole(&prefix, br#"{"data":1}"#)).unwrap();

@@ -77,6 +77,8 @@ fn builder(limits: &ClientLimits) -> Builder<TokioExecutor> {
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.request_time)
+        // For the answer to a WebSocket upgrade, which repeats the client's spelling.
+        .preserve_header_case(true)
         .max_buf_size(limits.header_bytes);
     builder
         .http2()

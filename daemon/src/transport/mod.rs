@@ -27,11 +27,23 @@ pub mod frame;
 
 pub mod websocket;
 
+pub mod session;
+
+pub mod machine;
+
+pub mod operations;
+
 pub mod transport_ws;
+
+pub mod legacy_ws;
 
 pub mod reservation;
 
+pub mod stream;
+
 pub mod sse;
+
+pub mod multipart;
 
 pub mod graphiql;
 
@@ -56,9 +68,10 @@ pub trait Transport: Sync {
 }
 
 /// In the order of dispatch; the last one admits everything.
-const TRANSPORTS: [&dyn Transport; 5] = [
+const TRANSPORTS: &[&dyn Transport] = &[
     &websocket::WebSockets,
     &reservation::Reservations,
+    &multipart::Multiparts,
     &sse::EventStreams,
     &graphiql::GraphiQl,
     &http::Plain,
@@ -76,6 +89,7 @@ pub fn router(endpoint: Endpoint) -> Router {
 
 async fn dispatch(State(endpoint): State<Endpoint>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
-    let transport = TRANSPORTS.iter().find(|transport| transport.admits(&head)).unwrap_or(&TRANSPORTS[4]);
+    let transport =
+        TRANSPORTS.iter().copied().find(|transport| transport.admits(&head)).unwrap_or(&http::Plain);
     transport.answer(endpoint, Request::from_parts(head, body)).await
 }

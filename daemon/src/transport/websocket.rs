@@ -1,43 +1,46 @@
-//! WebSockets: the socket around the protocol's state machine.
-
-use std::collections::HashMap;
-use std::time::Duration;
+//! WebSockets: the upgrade, and the subprotocols that a socket may speak.
 
 use axum::body::Body;
 use axum::extract::FromRequestParts;
-use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::http::request::Parts;
-use axum::http::{Method, Request, header};
+use axum::http::{HeaderValue, Method, Request, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures_util::future::{AbortHandle, BoxFuture, abortable};
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, SinkExt, StreamExt};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
-use super::endpoint::{Admission, expired};
-use super::transport_ws::{self, Action, Close, Machine, Operation, SUBPROTOCOL};
+use super::endpoint::Admission;
+use super::legacy_ws::{self, LegacyWs};
+use super::machine::{Close, Machine};
+use super::session::{Session, leave};
+use super::transport_ws::{self, TransportWs};
 use super::{Endpoint, Transport};
-use crate::access::token::{self, Presented};
+use crate::config::ClientLimits;
 use crate::error::ClientError;
-use crate::graphql::error::GraphQLError;
-use crate::hub::mailbox::Delivery;
-use crate::service::{Answer, Connection, Permit};
 
-/// Time for `connection_init` to arrive (PROTOCOLS W2).
-const INIT_TIME: Duration = Duration::from_secs(3);
-/// Time between pings, and for the pong to one (W12).
-const PING_INTERVAL: Duration = Duration::from_secs(12);
-/// A client that was told no cursor for this long is told one with the next ping: once a minute (W14).
-const CURSOR_AGE: Duration = Duration::from_secs(48);
 /// The library's default of 128 KiB, times many sockets, is most of their memory (W15).
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Messages of one batch are gathered up to this size and written at once (W15).
 const WRITE_BUFFER_BYTES: usize = 16 << 10;
-/// Time for the client to answer our close.
-const CLOSE_TIME: Duration = Duration::from_secs(2);
-/// Messages that are read before a missing pong is believed.
-const BACKLOG_MESSAGES_MAX: usize = 64;
+
+/// A protocol that the messages of a socket may follow.
+struct Subprotocol {
+    /// Its name, and the label in metrics.
+    name: &'static str,
+    machine: fn(&ClientLimits) -> Box<dyn Machine>,
+}
+
+/// The one that is preferred comes first (W11).
+const SUBPROTOCOLS: [Subprotocol; 2] = [
+    Subprotocol {
+        name: transport_ws::SUBPROTOCOL,
+        machine: |limits| Box::new(TransportWs::new(limits.subscriptions)),
+    },
+    Subprotocol {
+        name: legacy_ws::SUBPROTOCOL,
+        machine: |limits| Box::new(LegacyWs::new(limits.subscriptions, limits.body_bytes)),
+    },
+];
 
 /// Requests that want to become WebSockets.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ impl Transport for WebSockets {
                 Ok(upgrade) => upgrade,
                 Err(rejection) => return rejection.into_response(),
             };
-            accept(endpoint, &head, upgrade)
+            accept(endpoint, head, upgrade)
         }
         .boxed()
     }
@@ -67,390 +70,46 @@ impl Transport for WebSockets {
 
 /// The upgrade always succeeds, because a client gives up for ever at an HTTP status; whoever may not
 /// come in is told by a close code (W13).
-fn accept(endpoint: Endpoint, head: &Parts, upgrade: WebSocketUpgrade) -> Response {
+fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         .max_message_size(endpoint.limits().body_bytes)
         .max_frame_size(endpoint.limits().body_bytes)
-        .protocols([SUBPROTOCOL]);
-    let entry = if !endpoint.origins().allow(&head.headers, &head.uri) {
-        Err(Close::new(4403, "Forbidden"))
-    } else if upgrade.selected_protocol().is_none() {
-        Err(Close::new(4406, "Subprotocol not acceptable")) // W11
-    } else {
-        endpoint.admit(SUBPROTOCOL).map_err(|error| {
-            endpoint.count_refusal(&error);
-            let code = if error == ClientError::Draining { 1012 } else { 1013 };
-            Close::new(code, error.to_string())
-        })
-    };
-    let presented = endpoint.presented(head);
-    upgrade.on_upgrade(move |socket| async move {
+        .protocols(SUBPROTOCOLS.map(|subprotocol| subprotocol.name));
+    let entry = enter(&endpoint, &head, upgrade.selected_protocol());
+    let presented = endpoint.presented(&head);
+    let mut response = upgrade.on_upgrade(move |socket| async move {
         match entry {
             Err(close) => leave(socket, close).await,
-            Ok(admission) => Session::new(endpoint, admission, presented).run(socket).await,
+            Ok((admission, machine)) => {
+                Session::new(endpoint, admission, presented, machine).run(socket).await;
+            }
         }
-    })
+    });
+    // How the client spells the names of headers is among them. gql looks for the chosen subprotocol in its
+    // own spelling only, and not finding it speaks the legacy protocol.
+    response.extensions_mut().extend(head.extensions);
+    response
 }
 
-/// Closes the socket and waits, not for long, until the client has taken notice.
-async fn leave(mut socket: WebSocket, close: Close) {
-    let frame = CloseFrame { code: close.code, reason: close.reason.into() };
-    let farewell = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
-        }
-    };
-    // Whether it took notice or not, the socket is dropped.
-    let _ = tokio::time::timeout(CLOSE_TIME, farewell).await;
-}
-
-/// One client on one socket.
-struct Session {
-    endpoint: Endpoint,
-    admission: Admission,
-    /// The tokens of the upgrade, until `connection_init` may have brought another.
-    presented: Option<Presented>,
-    machine: Machine,
-    /// From the acknowledgement on.
-    client: Option<Client>,
-    awaits_pong: bool,
-    named_cursor: Instant,
-}
-
-/// Who a session is for.
-struct Client {
-    connection: Connection,
-    /// Operations that functions are being asked about; as many as may run.
-    authorizing: FuturesUnordered<BoxFuture<'static, Decided>>,
-    /// How to give them up, by their ids.
-    abandon: HashMap<Box<str>, AbortHandle>,
-    /// Ends when the token has expired.
-    expired: BoxFuture<'static, ()>,
-}
-
-/// What became of an operation that had to be authorized; nothing if it was given up.
-type Decided = Option<(Box<str>, Authorization)>;
-
-type Authorization = Result<Permit, Vec<GraphQLError>>;
-
-/// How a session ends.
-#[derive(Debug)]
-enum End {
-    /// With a close frame.
-    Close(Close),
-    /// Without: the socket is gone, or useless.
-    Gone,
-}
-
-impl Session {
-    fn new(endpoint: Endpoint, admission: Admission, presented: Presented) -> Self {
-        let machine = Machine::new(endpoint.limits().subscriptions);
-        let named_cursor = Instant::now();
-        let presented = Some(presented);
-        Self { endpoint, admission, presented, machine, client: None, awaits_pong: false, named_cursor }
+/// Whether a socket may stay, and the machine of its subprotocol.
+fn enter(
+    endpoint: &Endpoint,
+    head: &Parts,
+    selected: Option<&HeaderValue>,
+) -> Result<(Admission, Box<dyn Machine>), Close> {
+    if !endpoint.origins().allow(&head.headers, &head.uri) {
+        return Err(Close::new(4403, "Forbidden"));
     }
-
-    async fn run(mut self, mut socket: WebSocket) {
-        let shutdown = self.endpoint.shutdown().clone();
-        let end = tokio::select! {
-            end = self.converse(&mut socket) => end,
-            () = shutdown.over() => End::Gone,
-        };
-        // The subscriptions end before the farewell, so nothing is delivered to a closing socket.
-        self.client = None;
-        if let End::Close(close) = end {
-            tracing::debug!(code = close.code, reason = close.reason, "closing WebSocket");
-            leave(socket, close).await;
-        }
-    }
-
-    async fn converse(&mut self, socket: &mut WebSocket) -> End {
-        let start = Instant::now();
-        let mut ping = tokio::time::interval_at(start + PING_INTERVAL, PING_INTERVAL);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut turn = self.endpoint.shutdown().turn();
-        let mut deliveries = Vec::new();
-        loop {
-            let ended = match self.wake(socket, &mut ping, &mut turn, start, &mut deliveries).await {
-                Wake::Message(message) => self.take(socket, message).await,
-                Wake::Deliveries => self.deliver(socket, &mut deliveries).await,
-                Wake::Decided(None) => Ok(()),
-                Wake::Decided(Some((id, authorization))) => self.decided(socket, id, authorization).await,
-                Wake::Tick => self.tick(socket).await,
-                Wake::Late => Err(close(4408, "Connection initialisation timeout")), // W2
-                Wake::Expired => {
-                    self.endpoint.count_refusal(&ClientError::TokenExpired);
-                    Err(close(4403, "Forbidden")) // W13: 4401 would be final to clients
-                }
-                Wake::Leave => Err(close(1012, "Service Restart")), // W13
-            };
-            if let Err(end) = ended {
-                return end;
-            }
-        }
-    }
-
-    async fn wake(
-        &mut self,
-        socket: &mut WebSocket,
-        ping: &mut Interval,
-        turn: &mut BoxFuture<'static, ()>,
-        start: Instant,
-        deliveries: &mut Vec<Delivery>,
-    ) -> Wake {
-        let Some(client) = &mut self.client else {
-            return tokio::select! {
-                message = socket.next() => Wake::Message(message),
-                _ = ping.tick() => Wake::Tick,
-                () = turn => Wake::Leave,
-                () = tokio::time::sleep_until(start + INIT_TIME), if !self.machine.initialised() => Wake::Late,
-            };
-        };
-        tokio::select! {
-            message = socket.next() => Wake::Message(message),
-            () = client.connection.drain(deliveries) => Wake::Deliveries,
-            Some(decided) = client.authorizing.next() => Wake::Decided(decided),
-            _ = ping.tick() => Wake::Tick,
-            () = turn => Wake::Leave,
-            () = &mut client.expired => Wake::Expired,
-        }
-    }
-
-    async fn take(&mut self, socket: &mut WebSocket, message: Incoming) -> Result<(), End> {
-        let message = match message {
-            None => return Err(End::Gone),
-            Some(Err(error)) => return Err(socket_error(&error)),
-            Some(Ok(message)) => message,
-        };
-        match message {
-            Message::Text(text) => self.obey(socket, text.as_str()).await,
-            Message::Binary(bytes) => match std::str::from_utf8(&bytes) {
-                Ok(text) => self.obey(socket, text).await, // W10
-                Err(_) => Err(close(4400, "The message is not a JSON object")),
-            },
-            Message::Pong(_) => {
-                self.awaits_pong = false;
-                Ok(())
-            }
-            Message::Ping(_) => socket.flush().await.map_err(|_| End::Gone), // the library's own pong
-            Message::Close(_) => {
-                // Flushing sends the answer that the library has prepared.
-                let _ = tokio::time::timeout(CLOSE_TIME, socket.flush()).await;
-                Err(End::Gone)
-            }
-        }
-    }
-
-    async fn obey(&mut self, socket: &mut WebSocket, text: &str) -> Result<(), End> {
-        match self.machine.receive(text) {
-            Action::Nothing => Ok(()),
-            Action::Send(text) => self.send(socket, [text.into_bytes()]).await,
-            Action::Authenticate(payload) => self.authenticate(socket, &payload).await,
-            Action::Execute(operation) => self.execute(socket, operation).await,
-            Action::Complete(subscription) => {
-                if let Some(client) = &mut self.client {
-                    client.connection.complete(subscription);
-                    self.admission.ended();
-                }
-                Ok(())
-            }
-            Action::Abandon(id) => {
-                let client = self.client.as_mut();
-                if let Some(abandon) = client.and_then(|client| client.abandon.remove(&id)) {
-                    abandon.abort();
-                }
-                Ok(())
-            }
-            Action::Close(close) => Err(End::Close(close)),
-        }
-    }
-
-    async fn authenticate(
-        &mut self,
-        socket: &mut WebSocket,
-        payload: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<(), End> {
-        let payload = token::from_payload(payload);
-        let token = self.presented.take().map_or(Ok(None), |presented| presented.choose(payload));
-        let identity = self.endpoint.identify_token(token).await.map_err(|error| {
-            self.endpoint.count_refusal(&error);
-            match error {
-                ClientError::KeysUnavailable => close(1013, &error.to_string()),
-                _ => close(4403, "Forbidden"), // W2
-            }
-        })?;
-        self.endpoint.ready().await.map_err(|error| {
-            self.endpoint.count_refusal(&error);
-            close(1013, &error.to_string())
-        })?;
-        self.admission.opened();
-        // Taken before any subscription exists, so nothing after it can be missing.
-        let cursor = self.endpoint.service().cursor();
-        let connection = self.endpoint.service().connect(identity.clone());
-        self.client = Some(Client {
-            connection,
-            authorizing: FuturesUnordered::new(),
-            abandon: HashMap::new(),
-            expired: expired(identity),
-        });
-        let ack = self.machine.acknowledge(&cursor);
-        self.send(socket, [ack.into_bytes()]).await
-    }
-
-    async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
-        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
-        let identity = client.connection.identity().clone();
-        let errors = match self.endpoint.service().query(&operation.request, &identity).await {
-            Some(Answer::Result(result)) => {
-                return self.send(socket, transport_ws::answered(&operation.id, &result)).await;
-            }
-            Some(Answer::Refused(errors)) => errors,
-            None => return self.authorize(socket, operation).await,
-        };
-        let message = transport_ws::error_message(&operation.id, &errors);
-        self.send(socket, [message.into_bytes()]).await
-    }
-
-    /// Asks whether the operation may run. What is not known at once must not hold up the others.
-    async fn authorize(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
-        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
-        let (service, identity) = (self.endpoint.service().clone(), client.connection.identity().clone());
-        let Operation { id, request } = operation;
-        let mut asking = async move { service.authorize(&request, &identity).await }.boxed();
-        if let Some(authorization) = (&mut asking).now_or_never() {
-            return self.decided(socket, id, authorization).await;
-        }
-        let (asking, abandon) = abortable(asking);
-        self.machine.authorizing(id.clone());
-        client.abandon.insert(id.clone(), abandon);
-        client.authorizing.push(async move { Some((id, asking.await.ok()?)) }.boxed());
-        Ok(())
-    }
-
-    /// Begins a subscription that may begin.
-    async fn decided(
-        &mut self,
-        socket: &mut WebSocket,
-        id: Box<str>,
-        authorization: Authorization,
-    ) -> Result<(), End> {
-        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
-        client.abandon.remove(&id);
-        self.machine.decided(&id);
-        match authorization.and_then(|permit| client.connection.subscribe(permit)) {
-            Ok(subscription) => {
-                self.machine.subscribed(id, subscription);
-                self.admission.subscribed();
-                Ok(())
-            }
-            Err(errors) => {
-                let message = transport_ws::error_message(&id, &errors);
-                self.send(socket, [message.into_bytes()]).await
-            }
-        }
-    }
-
-    /// Writes everything that was waiting, and flushes once.
-    async fn deliver(&mut self, socket: &mut WebSocket, deliveries: &mut Vec<Delivery>) -> Result<(), End> {
-        let mut frames = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries.drain(..) {
-            match delivery {
-                Delivery::Next { subscription, result, cursor } => {
-                    frames.extend(self.machine.next(subscription, &result, &cursor));
-                }
-                Delivery::Whole { subscription, result, .. } => {
-                    frames.extend(self.machine.next_whole(subscription, &result));
-                }
-                Delivery::Begun { .. } => {}
-                Delivery::End { subscription, reason, cursor } => {
-                    let error = ClientError::from(reason);
-                    self.endpoint.count_refusal(&error);
-                    if let Some(message) = self.machine.end(subscription, &error.to_graphql_at(&cursor)) {
-                        frames.push(message.into_bytes());
-                        self.admission.ended();
-                    }
-                }
-            }
-        }
-        // A burst must not leave its room behind on a socket that is quiet again.
-        deliveries.shrink_to(16);
-        self.named_cursor = Instant::now();
-        self.send(socket, frames).await
-    }
-
-    /// W12: a ping, unless the last one was never answered.
-    async fn tick(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        if self.awaits_pong {
-            // The pong may be waiting behind other messages: read them before it is missed.
-            for _ in 0..BACKLOG_MESSAGES_MAX {
-                let Some(message) = socket.next().now_or_never() else { break };
-                self.take(socket, message).await?;
-            }
-            if self.awaits_pong {
-                tracing::debug!("no pong: terminating");
-                return Err(End::Gone);
-            }
-        }
-        self.awaits_pong = true;
-        socket.feed(Message::Ping(Bytes::new())).await.map_err(|_| End::Gone)?;
-        if self.client.is_some() && self.named_cursor.elapsed() >= CURSOR_AGE {
-            self.name_cursor(socket).await
-        } else {
-            socket.flush().await.map_err(|_| End::Gone)
-        }
-    }
-
-    /// W14: tells a quiet client where it stands.
-    async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        // If something waits, it brings its own cursor.
-        let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
-        let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
-        self.named_cursor = Instant::now();
-        self.send(socket, [transport_ws::ping(&cursor).into_bytes()]).await
-    }
-
-    async fn send(
-        &mut self,
-        socket: &mut WebSocket,
-        frames: impl IntoIterator<Item = Vec<u8>>,
-    ) -> Result<(), End> {
-        for frame in frames {
-            self.admission.wrote(frame.len());
-            // Results and our own JSON are UTF-8; if a result were not, this socket would end.
-            let text = Bytes::from(frame).try_into().map_err(|_| close(1011, "Internal error"))?;
-            socket.feed(Message::Text(text)).await.map_err(|_| End::Gone)?;
-        }
-        socket.flush().await.map_err(|_| End::Gone)
-    }
-}
-
-type Incoming = Option<Result<Message, axum::Error>>;
-
-/// Why a session goes on.
-enum Wake {
-    Message(Incoming),
-    Deliveries,
-    Decided(Decided),
-    Tick,
-    Late,
-    Expired,
-    Leave,
-}
-
-fn close(code: u16, reason: &str) -> End {
-    End::Close(Close::new(code, reason))
-}
-
-/// What a broken frame deserves.
-fn socket_error(error: &axum::Error) -> End {
-    use tungstenite::error::Error;
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
-    match cause {
-        Some(Error::Capacity(_)) => close(1009, "Message too big"), // W15
-        Some(Error::Utf8(_)) => close(1007, "Invalid UTF-8"),
-        Some(Error::Protocol(_)) => close(1002, "Protocol error"),
-        _ => End::Gone,
-    }
+    let subprotocol = SUBPROTOCOLS
+        .iter()
+        .find(|subprotocol| selected.is_some_and(|name| name == subprotocol.name))
+        .ok_or_else(|| Close::new(4406, "Subprotocol not acceptable"))?; // W11
+    let admission = endpoint.admit(subprotocol.name).map_err(|error| {
+        endpoint.count_refusal(&error);
+        let code = if error == ClientError::Draining { 1012 } else { 1013 };
+        Close::new(code, error.to_string())
+    })?;
+    Ok((admission, (subprotocol.machine)(endpoint.limits())))
 }

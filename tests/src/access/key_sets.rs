@@ -35,10 +35,7 @@ fn refused(status: u16, code: &str) -> (u16, String) {
 
 /// Asks until the answer is that.
 async fn until(daemon: &Daemon, token: &str, wanted: u16) {
-    within(&format!("status {wanted}"), async {
-        while status(daemon, token).await.0 != wanted {}
-    })
-    .await;
+    within(&format!("status {wanted}"), async { while status(daemon, token).await.0 != wanted {} }).await;
 }
 
 #[tokio::test]

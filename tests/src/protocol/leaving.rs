@@ -1,5 +1,7 @@
 //! SIGTERM: streams are told, and the process ends in bounded time.
 
+use serde_json::json;
+
 use super::raw::Raw;
 use super::{QUIET, alice, body, builder};
 use crate::support::websocket::Socket;
@@ -14,9 +16,14 @@ async fn sigterm_tells_every_stream_when_to_come_back() {
     let mut socket = Socket::open(&daemon, &alice()).await;
     socket.subscribe("1", QUIET).await;
 
-    let (status, stream, closed) = tokio::join!(daemon.terminate(), stream.read_to_end(), socket.closed());
+    let mut legacy = Socket::connect(&daemon, "graphql-ws").await;
+    legacy.send(json!({ "type": "connection_init", "payload": { "token": alice() } })).await;
+    assert_eq!(legacy.receive().await["type"], "connection_ack");
+
+    let (status, stream, closed, legacy) =
+        tokio::join!(daemon.terminate(), stream.read_to_end(), socket.closed(), legacy.closed());
     assert!(status.success(), "{status}");
     assert_eq!(stream.matches("retry: ").count(), 2, "{stream}");
     assert!(stream.ends_with("\r\n0\r\n\r\n") && !stream.contains("event: complete"), "{stream}");
-    assert_eq!(closed.0, 1012); // W13
+    assert_eq!((closed.0, legacy.0), (1012, 1012)); // W13
 }

@@ -8,6 +8,10 @@ mod http;
 
 mod leaving;
 
+mod legacy;
+
+mod multipart;
+
 mod persisted;
 
 mod raw;

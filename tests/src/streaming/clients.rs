@@ -75,6 +75,75 @@ async fn graphql_ws_hands_the_acknowledgement_on() {
     receives_what_follows_an_acknowledgement("graphql-ws.mjs", "ws").await;
 }
 
+/// The client's own sign of life, passed through as a result.
+async fn is_acknowledged(client: &mut Script) {
+    let acknowledgement = client.line().await;
+    assert_eq!(acknowledgement["extensions"]["subscribed"], true, "{acknowledgement}");
+}
+
+/// The daemon leaves, another takes its place, and the client goes on by itself. It ends after `count`
+/// results.
+async fn comes_back_after_a_restart(script: &str, count: &str) {
+    let database = database_with_orders().await;
+    let mut first = Daemon::builder(&database.conninfo()).env("TIDINGS_DRAIN_S", "0").start().await;
+    let url = format!("http://{}/graphql", first.address);
+    let query = "subscription { orderInserted { id } }";
+    let more = ["--extensions", r#"{"acknowledge":true}"#, "--count", count];
+    let mut client = Script::start_with(script, &url, query, &token("ann", "acme"), &more);
+    let sql = database.connect().await;
+    is_acknowledged(&mut client).await;
+    sql.run("insert into orders values (1, 'acme', 'new', 1)").await;
+    assert_eq!(client.line().await["data"]["orderInserted"]["id"], 1);
+    assert!(first.terminate().await.success());
+    let again = Daemon::builder(&database.conninfo()).env("TIDINGS_LISTEN", &first.address);
+    let _second = again.start().await;
+    is_acknowledged(&mut client).await;
+    sql.run("insert into orders values (2, 'globex', 'new', 1), (3, 'acme', 'new', 1)").await;
+    assert_eq!(client.line().await["data"]["orderInserted"]["id"], 3);
+    client.succeeds().await;
+}
+
+#[tokio::test]
+async fn subscriptions_transport_ws_comes_back_after_a_restart() {
+    comes_back_after_a_restart("subscriptions-transport-ws.mjs", "4").await;
+}
+
+#[tokio::test]
+async fn apollo_client_comes_back_after_a_restart_by_its_retry_link() {
+    comes_back_after_a_restart("apollo.mjs", "2").await;
+}
+
+/// The client from PyPI, which offers the legacy protocol first and needs an answer of its own.
+async fn gql_receives_events(more: &[&str], subprotocol: &str) {
+    let database = database_with_orders().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let url = format!("http://{}/graphql", daemon.address);
+    let query = "subscription { orderInserted { id } }";
+    let more = [&["--count", "2"], more].concat();
+    let mut client = Script::start_python("gql_client.py", &url, query, &token("ann", "acme"), &more);
+    let live = serde_json::json!({ "subscribed": true, "subprotocol": subprotocol });
+    assert_eq!(client.line().await, live);
+    let sql = database.connect().await;
+    sql.run(
+        "insert into orders values (1, 'acme', 'new', 1), (2, 'globex', 'new', 1), (3, 'acme', 'new', 1)",
+    )
+    .await;
+    for id in [1, 3] {
+        assert_eq!(client.line().await["data"]["orderInserted"]["id"], id);
+    }
+    client.succeeds().await;
+}
+
+#[tokio::test]
+async fn gql_as_it_comes_gets_the_newer_protocol() {
+    gql_receives_events(&[], "graphql-transport-ws").await;
+}
+
+#[tokio::test]
+async fn gql_receives_events_over_the_legacy_protocol() {
+    gql_receives_events(&["--subprotocol", "graphql-ws"], "graphql-ws").await;
+}
+
 #[tokio::test]
 async fn every_audit_of_graphql_http_is_ok() {
     let database = database_with_orders().await;

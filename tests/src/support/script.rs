@@ -1,6 +1,6 @@
 //! The scripts of `tests/clients`, which print lines of JSON.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -8,6 +8,10 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use super::within;
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
 
 /// A running script, killed when dropped.
 pub struct Script {
@@ -23,19 +27,29 @@ impl Script {
 
     /// Starts a script with further arguments.
     pub fn start_with(name: &str, url: &str, query: &str, token: &str, more: &[&str]) -> Self {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
         assert!(
-            directory.join("node_modules").exists(),
+            directory().join("node_modules").exists(),
             "the npm clients are not installed; run `make test`"
         );
-        let mut child = Command::new("node")
+        Self::run(Path::new("node"), name, url, query, token, more)
+    }
+
+    /// The same for a script in Python.
+    pub fn start_python(name: &str, url: &str, query: &str, token: &str, more: &[&str]) -> Self {
+        let python = std::env::var("TIDINGS_TEST_PYTHON")
+            .expect("TIDINGS_TEST_PYTHON names a Python with the clients' packages; run `make test`");
+        Self::run(Path::new(&python), name, url, query, token, more)
+    }
+
+    fn run(program: &Path, name: &str, url: &str, query: &str, token: &str, more: &[&str]) -> Self {
+        let mut child = Command::new(program)
             .args([name, url, query, "--token", token])
             .args(more)
-            .current_dir(directory)
+            .current_dir(directory())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .expect("node runs");
+            .unwrap_or_else(|error| panic!("{}: {error}", program.display()));
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { lines, child }
     }

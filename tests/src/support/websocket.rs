@@ -1,4 +1,4 @@
-//! A subscriber over WebSocket, `graphql-transport-ws`.
+//! A subscriber over WebSocket.
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ impl Socket {
         Self(stream)
     }
 
-    /// Connects and waits for the acknowledgement.
+    /// Connects with `graphql-transport-ws` and waits for the acknowledgement.
     pub async fn open(daemon: &Daemon, token: &str) -> Self {
         let mut socket = Self::connect(daemon, "graphql-transport-ws").await;
         let payload = json!({"Authorization": format!("Bearer {token}")});
@@ -43,6 +43,11 @@ impl Socket {
     /// Sends a message.
     pub async fn send(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    /// Sends bytes, whatever they are.
+    pub async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.send(Message::binary(bytes.to_vec())).await.unwrap();
     }
 
     /// The next message, pings of the server left out.

@@ -1,0 +1,425 @@
+//! One client on one socket, whatever its subprotocol.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use bytes::Bytes;
+use futures_util::future::{AbortHandle, BoxFuture, abortable};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::Endpoint;
+use super::endpoint::{Admission, expired};
+use super::machine::{Action, Close, Machine, Operation, Phase};
+use crate::access::token::{self, Presented};
+use crate::error::ClientError;
+use crate::graphql::error::GraphQLError;
+use crate::hub::mailbox::Delivery;
+use crate::service::{Answer, Connection, Permit};
+
+/// Time for `connection_init` to arrive (PROTOCOLS W2).
+const INIT_TIME: Duration = Duration::from_secs(3);
+/// Time between pings, and for the pong to one (W12); a `ka` is due within 15 s (L1).
+const PING_INTERVAL: Duration = Duration::from_secs(12);
+/// A client that was told no cursor for this long is told one with the next ping: once a minute (W14).
+const CURSOR_AGE: Duration = Duration::from_secs(48);
+/// Time for the client to answer our close.
+const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Messages that are read before a missing pong is believed.
+const BACKLOG_MESSAGES_MAX: usize = 64;
+
+/// One client on one socket.
+pub struct Session {
+    endpoint: Endpoint,
+    admission: Admission,
+    /// What the upgrade brought. A `connection_init` may bring another.
+    presented: Option<Presented>,
+    machine: Box<dyn Machine>,
+    /// From the acknowledgement on.
+    client: Option<Client>,
+    awaits_pong: bool,
+    named_cursor: Instant,
+}
+
+/// Who a session is for.
+struct Client {
+    connection: Connection,
+    /// Operations that functions are being asked about; as many as may run.
+    authorizing: FuturesUnordered<BoxFuture<'static, Decided>>,
+    /// How to give them up, by their ids.
+    abandon: HashMap<Box<str>, AbortHandle>,
+    /// Ends when the token has expired.
+    expired: BoxFuture<'static, ()>,
+}
+
+/// What became of an operation that had to be authorized; nothing if it was given up.
+type Decided = Option<(Box<str>, Authorization)>;
+
+type Authorization = Result<Permit, Vec<GraphQLError>>;
+
+/// How a session ends.
+#[derive(Debug)]
+enum End {
+    /// With a close frame.
+    Close(Close),
+    /// Without: the socket is gone, or useless.
+    Gone,
+}
+
+impl Session {
+    /// A session that has not begun.
+    pub fn new(
+        endpoint: Endpoint,
+        admission: Admission,
+        presented: Presented,
+        machine: Box<dyn Machine>,
+    ) -> Self {
+        let named_cursor = Instant::now();
+        let presented = Some(presented);
+        Self { endpoint, admission, presented, machine, client: None, awaits_pong: false, named_cursor }
+    }
+
+    /// Runs until the client or the daemon has had enough.
+    pub async fn run(mut self, mut socket: WebSocket) {
+        let shutdown = self.endpoint.shutdown().clone();
+        let end = tokio::select! {
+            end = self.converse(&mut socket) => end,
+            () = shutdown.over() => End::Gone,
+        };
+        // The subscriptions end before the farewell, so nothing is delivered to a closing socket.
+        self.client = None;
+        if let End::Close(close) = end {
+            tracing::debug!(code = close.code, reason = close.reason, "closing WebSocket");
+            leave(socket, close).await;
+        }
+    }
+
+    async fn converse(&mut self, socket: &mut WebSocket) -> End {
+        let start = Instant::now();
+        let mut ping = tokio::time::interval_at(start + PING_INTERVAL, PING_INTERVAL);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turn = self.endpoint.shutdown().turn();
+        let mut deliveries = Vec::new();
+        loop {
+            let ended = match self.wake(socket, &mut ping, &mut turn, start, &mut deliveries).await {
+                Wake::Message(message) => self.take(socket, message).await,
+                Wake::Deliveries => self.deliver(socket, &mut deliveries).await,
+                Wake::Decided(None) => Ok(()),
+                Wake::Decided(Some((id, authorization))) => self.decided(socket, id, authorization).await,
+                Wake::Tick => self.tick(socket).await,
+                Wake::Late => Err(close(4408, "Connection initialisation timeout")), // W2
+                Wake::Expired => {
+                    self.endpoint.count_refusal(&ClientError::TokenExpired);
+                    Err(close(4403, "Forbidden")) // W13: 4401 would be final to clients
+                }
+                Wake::Leave => Err(close(1012, "Service Restart")), // W13
+            };
+            if let Err(end) = ended {
+                return end;
+            }
+        }
+    }
+
+    async fn wake(
+        &mut self,
+        socket: &mut WebSocket,
+        ping: &mut Interval,
+        turn: &mut BoxFuture<'static, ()>,
+        start: Instant,
+        deliveries: &mut Vec<Delivery>,
+    ) -> Wake {
+        let Some(client) = &mut self.client else {
+            return tokio::select! {
+                message = socket.next() => Wake::Message(message),
+                _ = ping.tick() => Wake::Tick,
+                () = turn => Wake::Leave,
+                () = tokio::time::sleep_until(start + INIT_TIME), if self.machine.phase() == Phase::Waiting => Wake::Late,
+            };
+        };
+        tokio::select! {
+            message = socket.next() => Wake::Message(message),
+            () = client.connection.drain(deliveries) => Wake::Deliveries,
+            Some(decided) = client.authorizing.next() => Wake::Decided(decided),
+            _ = ping.tick() => Wake::Tick,
+            () = turn => Wake::Leave,
+            () = &mut client.expired => Wake::Expired,
+        }
+    }
+
+    async fn take(&mut self, socket: &mut WebSocket, message: Incoming) -> Result<(), End> {
+        let message = match message {
+            None => return Err(End::Gone),
+            Some(Err(error)) => return Err(socket_error(&error)),
+            Some(Ok(message)) => message,
+        };
+        match message {
+            Message::Text(text) => self.obey(socket, text.as_str().as_bytes()).await,
+            Message::Binary(bytes) => self.obey(socket, &bytes).await, // W10
+            Message::Pong(_) => {
+                self.awaits_pong = false;
+                Ok(())
+            }
+            Message::Ping(_) => socket.flush().await.map_err(|_| End::Gone), // the library's own pong
+            Message::Close(_) => {
+                // Flushing sends the answer that the library has prepared.
+                let _ = tokio::time::timeout(CLOSE_TIME, socket.flush()).await;
+                Err(End::Gone)
+            }
+        }
+    }
+
+    async fn obey(&mut self, socket: &mut WebSocket, message: &[u8]) -> Result<(), End> {
+        let mut actions = VecDeque::from(self.machine.receive(message));
+        loop {
+            while let Some(action) = actions.pop_front() {
+                self.act(socket, action).await?;
+            }
+            let Some(message) = self.machine.held() else { return Ok(()) };
+            actions = self.machine.receive(&message).into();
+        }
+    }
+
+    async fn act(&mut self, socket: &mut WebSocket, action: Action) -> Result<(), End> {
+        match action {
+            Action::Send(text) => self.send(socket, [text.into_bytes()]).await,
+            Action::Authenticate(payload) => self.authenticate(socket, &payload).await,
+            Action::Execute(operation) => self.execute(socket, operation).await,
+            Action::Complete(subscription) => {
+                if let Some(client) = &mut self.client {
+                    client.connection.complete(subscription);
+                    self.admission.ended();
+                }
+                Ok(())
+            }
+            Action::Abandon(id) => {
+                let client = self.client.as_mut();
+                if let Some(abandon) = client.and_then(|client| client.abandon.remove(&id)) {
+                    abandon.abort();
+                }
+                Ok(())
+            }
+            Action::Refuse(id, error) => {
+                self.endpoint.count_refusal(&error);
+                let message = self.machine.error_message(&id, &[error.to_graphql()]);
+                self.send(socket, [message.into_bytes()]).await
+            }
+            Action::Close(close) => Err(End::Close(close)),
+        }
+    }
+
+    async fn authenticate(
+        &mut self,
+        socket: &mut WebSocket,
+        payload: &serde_json::Map<String, serde_json::Value>,
+    ) -> Result<(), End> {
+        let payload = token::from_payload(payload);
+        let token = self.presented.take().map_or(Ok(None), |presented| presented.choose(payload));
+        let identity = match self.endpoint.identify_token(token).await {
+            Ok(identity) => identity,
+            Err(error) => return Err(self.reject(socket, &error).await),
+        };
+        self.endpoint.ready().await.map_err(|error| {
+            self.endpoint.count_refusal(&error);
+            close(1013, &error.to_string())
+        })?;
+        self.admission.opened();
+        // Taken before any subscription exists, so nothing after it can be missing.
+        let cursor = self.endpoint.service().cursor();
+        let connection = self.endpoint.service().connect(identity.clone());
+        self.client = Some(Client {
+            connection,
+            authorizing: FuturesUnordered::new(),
+            abandon: HashMap::new(),
+            expired: expired(identity),
+        });
+        let first = self.machine.acknowledge(&cursor);
+        self.send(socket, first.into_iter().map(String::into_bytes)).await
+    }
+
+    /// W2, L1: nobody comes in without a good token.
+    async fn reject(&mut self, socket: &mut WebSocket, error: &ClientError) -> End {
+        self.endpoint.count_refusal(error);
+        if *error == ClientError::KeysUnavailable {
+            return close(1013, &error.to_string());
+        }
+        let (said, close) = self.machine.reject(error);
+        match self.send(socket, said.map(String::into_bytes)).await {
+            Ok(()) => End::Close(close),
+            Err(end) => end,
+        }
+    }
+
+    async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
+        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
+        let identity = client.connection.identity().clone();
+        let errors = match self.endpoint.service().query(&operation.request, &identity).await {
+            Some(Answer::Result(result)) => {
+                let messages = self.machine.answered(&operation.id, &result);
+                return self.send(socket, messages).await;
+            }
+            Some(Answer::Refused(errors)) => errors,
+            None => return self.authorize(socket, operation).await,
+        };
+        let message = self.machine.error_message(&operation.id, &errors);
+        self.send(socket, [message.into_bytes()]).await
+    }
+
+    /// Asks whether the operation may run. What is not known at once must not hold up the others.
+    async fn authorize(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
+        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
+        let (service, identity) = (self.endpoint.service().clone(), client.connection.identity().clone());
+        let Operation { id, request } = operation;
+        let mut asking = async move { service.authorize(&request, &identity).await }.boxed();
+        if let Some(authorization) = (&mut asking).now_or_never() {
+            return self.decided(socket, id, authorization).await;
+        }
+        let (asking, abandon) = abortable(asking);
+        self.machine.operations().authorizing(id.clone());
+        client.abandon.insert(id.clone(), abandon);
+        client.authorizing.push(async move { Some((id, asking.await.ok()?)) }.boxed());
+        Ok(())
+    }
+
+    /// Begins a subscription that may begin.
+    async fn decided(
+        &mut self,
+        socket: &mut WebSocket,
+        id: Box<str>,
+        authorization: Authorization,
+    ) -> Result<(), End> {
+        let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
+        client.abandon.remove(&id);
+        self.machine.operations().decided(&id);
+        match authorization.and_then(|permit| client.connection.subscribe(permit)) {
+            Ok(subscription) => {
+                self.machine.subscribed(id, subscription);
+                self.admission.subscribed();
+                Ok(())
+            }
+            Err(errors) => {
+                let message = self.machine.error_message(&id, &errors);
+                self.send(socket, [message.into_bytes()]).await
+            }
+        }
+    }
+
+    /// Writes everything that was waiting, and flushes once.
+    async fn deliver(&mut self, socket: &mut WebSocket, deliveries: &mut Vec<Delivery>) -> Result<(), End> {
+        let mut frames = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries.drain(..) {
+            match delivery {
+                Delivery::Next { subscription, result, cursor } => {
+                    frames.extend(self.machine.operations().result(subscription, &result, &cursor));
+                }
+                Delivery::Whole { subscription, result, .. } => {
+                    frames.extend(self.machine.operations().whole(subscription, &result));
+                }
+                Delivery::Begun { .. } => {}
+                Delivery::End { subscription, reason, cursor } => {
+                    let error = ClientError::from(reason);
+                    self.endpoint.count_refusal(&error);
+                    if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
+                        frames.push(message.into_bytes());
+                        self.admission.ended();
+                    }
+                }
+            }
+        }
+        // A burst must not leave its room behind on a socket that is quiet again.
+        deliveries.shrink_to(16);
+        self.named_cursor = Instant::now();
+        self.send(socket, frames).await
+    }
+
+    /// W12: a ping, unless the last one was never answered.
+    async fn tick(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        if self.awaits_pong {
+            // The pong may be waiting behind other messages: read them before it is missed.
+            for _ in 0..BACKLOG_MESSAGES_MAX {
+                let Some(message) = socket.next().now_or_never() else { break };
+                self.take(socket, message).await?;
+            }
+            if self.awaits_pong {
+                tracing::debug!("no pong: terminating");
+                return Err(End::Gone);
+            }
+        }
+        self.awaits_pong = true;
+        socket.feed(Message::Ping(Bytes::new())).await.map_err(|_| End::Gone)?;
+        if let Some(message) = self.machine.keep_alive() {
+            self.send(socket, [message.into_bytes()]).await?; // L1
+        }
+        if self.client.is_some() && self.named_cursor.elapsed() >= CURSOR_AGE {
+            self.name_cursor(socket).await
+        } else {
+            socket.flush().await.map_err(|_| End::Gone)
+        }
+    }
+
+    /// W14: tells a quiet client where it stands.
+    async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        // If something waits, it brings its own cursor.
+        let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
+        let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
+        self.named_cursor = Instant::now();
+        let message = self.machine.position(&cursor);
+        self.send(socket, message.map(String::into_bytes)).await
+    }
+
+    async fn send(
+        &mut self,
+        socket: &mut WebSocket,
+        frames: impl IntoIterator<Item = Vec<u8>>,
+    ) -> Result<(), End> {
+        for frame in frames {
+            self.admission.wrote(frame.len());
+            // Results and our own JSON are UTF-8; if a result were not, this socket would end.
+            let text = Bytes::from(frame).try_into().map_err(|_| close(1011, "Internal error"))?;
+            socket.feed(Message::Text(text)).await.map_err(|_| End::Gone)?;
+        }
+        socket.flush().await.map_err(|_| End::Gone)
+    }
+}
+
+type Incoming = Option<Result<Message, axum::Error>>;
+
+/// Why a session goes on.
+enum Wake {
+    Message(Incoming),
+    Deliveries,
+    Decided(Decided),
+    Tick,
+    Late,
+    Expired,
+    Leave,
+}
+
+fn close(code: u16, reason: &str) -> End {
+    End::Close(Close::new(code, reason))
+}
+
+/// What a broken frame deserves.
+fn socket_error(error: &axum::Error) -> End {
+    use tungstenite::error::Error;
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
+    match cause {
+        Some(Error::Capacity(_)) => close(1009, "Message too big"), // W15
+        Some(Error::Utf8(_)) => close(1007, "Invalid UTF-8"),
+        Some(Error::Protocol(_)) => close(1002, "Protocol error"),
+        _ => End::Gone,
+    }
+}
+
+/// Closes the socket and waits, not for long, until the client has taken notice.
+pub async fn leave(mut socket: WebSocket, close: Close) {
+    let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+    let farewell = async {
+        if socket.send(Message::Close(Some(frame))).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    // Whether it took notice or not, the socket is dropped.
+    let _ = tokio::time::timeout(CLOSE_TIME, farewell).await;
+}

@@ -1,0 +1,303 @@
+//! One operation, one HTTP response that lasts as long: what all formats of such a stream share.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::BoxFuture;
+use futures_util::stream;
+use tokio::time::{Instant, Sleep};
+
+use super::endpoint::{Admission, expired};
+use super::{Endpoint, parameters};
+use crate::error::ClientError;
+use crate::graphql::error::GraphQLError;
+use crate::graphql::request::Request as GraphQLRequest;
+use crate::hub::audience::Identity;
+use crate::hub::mailbox::{Delivery, SubscriptionId};
+use crate::service::{Answer, Connection};
+
+/// A stream that is silent for this long says something (PROTOCOLS S19).
+const KEEP_ALIVE: Duration = Duration::from_secs(12);
+/// A stream that has named no cursor for this long does so with its next keep-alive; with the
+/// keep-alive's own time that makes the minute of S20.
+const CURSOR_AGE: Duration = Duration::from_secs(48);
+
+/// The bytes of everything that a stream says. Each call appends something whole.
+pub trait Format: Send + 'static {
+    /// The transport's name in metrics and logs.
+    const LABEL: &'static str;
+
+    /// Bytes that a frame adds to its result and twice its cursor, at most.
+    const OVERHEAD: usize;
+
+    /// The media type of the response.
+    fn media_type(&self) -> HeaderValue;
+
+    /// What every stream starts with.
+    fn opening(&self, into: &mut Vec<u8>);
+
+    /// The subscription is live, and stands here.
+    fn live(&self, into: &mut Vec<u8>, cursor: &str);
+
+    /// An open result at its cursor.
+    fn result(&self, into: &mut Vec<u8>, result: &[u8], cursor: &str);
+
+    /// A complete result, which names its cursor itself if there is one.
+    fn whole(&self, into: &mut Vec<u8>, result: &[u8], cursor: &str);
+
+    /// The document was refused.
+    fn refused(&self, into: &mut Vec<u8>, errors: &[GraphQLError]);
+
+    /// The daemon ends the subscription.
+    fn ended(&self, into: &mut Vec<u8>, error: GraphQLError);
+
+    /// The operation is complete: nothing follows.
+    fn complete(&self, into: &mut Vec<u8>);
+
+    /// What keeps a quiet stream open.
+    fn keep_alive(&self, into: &mut Vec<u8>);
+
+    /// Where a quiet stream stands.
+    fn position(&self, into: &mut Vec<u8>, cursor: &str);
+
+    /// The farewell of a drain: nothing follows, though the operation is not complete.
+    fn leave(&self, into: &mut Vec<u8>);
+}
+
+/// Runs the operation of a request. `resumes` says that the client asks for it by the format's own means.
+///
+/// # Errors
+/// If there is no stream to be had: an answer with a status, before anything was said.
+pub async fn open<F: Format>(
+    endpoint: &Endpoint,
+    head: &Parts,
+    body: Body,
+    format: F,
+    resumes: bool,
+) -> Result<Response, ClientError> {
+    let identity = endpoint.identify(head).await?;
+    let request = parameters::read(endpoint, head, body).await?;
+    let admission = endpoint.admit(F::LABEL)?;
+    endpoint.ready().await?;
+    admission.opened();
+    if resumes || parameters::asks_to_resume(&request) {
+        endpoint.count_refusal(&ClientError::CursorUnsupported);
+        let error = ClientError::CursorUnsupported.to_graphql();
+        return Ok(brief(&format, &admission, |into| format.refused(into, &[error])));
+    }
+    Ok(execute(endpoint, admission, identity, &request, format).await)
+}
+
+async fn execute<F: Format>(
+    endpoint: &Endpoint,
+    mut admission: Admission,
+    identity: Arc<Identity>,
+    request: &GraphQLRequest,
+    format: F,
+) -> Response {
+    // S3: an error before execution is a result like any other, not a status.
+    let refused = |admission: &Admission, errors: &[GraphQLError]| {
+        brief(&format, admission, |into| format.refused(into, errors))
+    };
+    match endpoint.service().query(request, &identity).await {
+        // S7
+        Some(Answer::Result(result)) => {
+            return brief(&format, &admission, |into| format.whole(into, &result, ""));
+        }
+        Some(Answer::Refused(errors)) => return refused(&admission, &errors),
+        None => {}
+    }
+    let permit = match endpoint.service().authorize(request, &identity).await {
+        Ok(permit) => permit,
+        Err(errors) => return refused(&admission, &errors),
+    };
+    // Taken before the subscription starts: what happens in between is in its mailbox, too.
+    let cursor = endpoint.service().cursor();
+    let mut connection = endpoint.service().connect(identity.clone());
+    match connection.subscribe(permit) {
+        Err(errors) => refused(&admission, &errors),
+        Ok(subscription) => {
+            admission.subscribed();
+            let mut opening = Vec::new();
+            format.opening(&mut opening);
+            // Whoever came back with a cursor from before the rows would miss them.
+            let begins = connection.begins_with_rows(subscription);
+            format.live(&mut opening, if begins { "" } else { &cursor });
+            let media_type = format.media_type();
+            let stream = OperationStream {
+                format,
+                opening: Some(opening),
+                connection,
+                subscription,
+                endpoint: endpoint.clone(),
+                expired: expired(identity),
+                turn: endpoint.shutdown().turn(),
+                alarm: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+                admission,
+                said: Instant::now(),
+                named_cursor: Instant::now(),
+                over: false,
+            };
+            respond(media_type, Body::from_stream(stream::unfold(stream, OperationStream::step)))
+        }
+    }
+}
+
+/// A stream that is over as soon as it has begun.
+fn brief<F: Format>(format: &F, admission: &Admission, write: impl FnOnce(&mut Vec<u8>)) -> Response {
+    let mut bytes = Vec::new();
+    format.opening(&mut bytes);
+    write(&mut bytes);
+    format.complete(&mut bytes);
+    admission.wrote(bytes.len());
+    respond(format.media_type(), Body::from(bytes))
+}
+
+/// S2: always 200 and these headers; there is no `connection` header and no compression.
+pub fn respond(media_type: HeaderValue, body: Body) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, media_type),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (StatusCode::OK, headers, body).into_response()
+}
+
+/// A running stream. The HTTP connection asks for its bytes when it can write them, so nothing is
+/// buffered here; when the client goes, it is dropped, and the subscription with it (S6).
+struct OperationStream<F> {
+    format: F,
+    opening: Option<Vec<u8>>,
+    connection: Connection,
+    subscription: SubscriptionId,
+    endpoint: Endpoint,
+    admission: Admission,
+    /// Ends when the token has expired.
+    expired: BoxFuture<'static, ()>,
+    /// Ends when a drain wants this stream to leave.
+    turn: BoxFuture<'static, ()>,
+    /// Rings now and then; whether it is time for a keep-alive is decided by `said`.
+    alarm: Pin<Box<Sleep>>,
+    /// When it last said anything.
+    said: Instant,
+    /// When it last named a cursor.
+    named_cursor: Instant,
+    over: bool,
+}
+
+/// Why a stream goes on.
+enum Wake {
+    Deliveries(Vec<Delivery>),
+    Silence,
+    Expired,
+    Leave,
+}
+
+impl<F: Format> OperationStream<F> {
+    /// The next bytes: as much as there is, in one write.
+    async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+        if self.over {
+            return None;
+        }
+        let bytes = match self.opening.take() {
+            Some(opening) => opening,
+            None => match self.wake().await {
+                Wake::Deliveries(deliveries) => self.frames(&deliveries),
+                Wake::Silence => self.keep_alive(),
+                Wake::Expired => self.end_with(&ClientError::TokenExpired),
+                Wake::Leave => self.leave(),
+            },
+        };
+        self.said = Instant::now();
+        self.admission.wrote(bytes.len());
+        Some((Ok(bytes.into()), self))
+    }
+
+    async fn wake(&mut self) -> Wake {
+        let mut deliveries = Vec::new();
+        loop {
+            tokio::select! {
+                // An expired token must not get what is already waiting.
+                biased;
+                () = &mut self.expired => return Wake::Expired,
+                () = self.connection.drain(&mut deliveries) => return Wake::Deliveries(deliveries),
+                () = &mut self.turn => return Wake::Leave,
+                () = &mut self.alarm => {
+                    let due = self.said + KEEP_ALIVE;
+                    let rang = Instant::now();
+                    self.alarm.as_mut().reset(if due <= rang { rang + KEEP_ALIVE } else { due });
+                    if due <= rang {
+                        return Wake::Silence;
+                    }
+                }
+            }
+        }
+    }
+
+    fn frames(&mut self, deliveries: &[Delivery]) -> Vec<u8> {
+        let extent = deliveries.iter().map(|delivery| match delivery {
+            Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
+                result.len() + 2 * cursor.len() + F::OVERHEAD
+            }
+            Delivery::Begun { .. } => 0,
+            Delivery::End { .. } => 512,
+        });
+        let mut bytes = Vec::with_capacity(extent.sum());
+        for delivery in deliveries {
+            match delivery {
+                Delivery::Next { result, cursor, .. } => self.format.result(&mut bytes, result, cursor),
+                Delivery::Whole { result, cursor, .. } => self.format.whole(&mut bytes, result, cursor),
+                Delivery::Begun { .. } => {}
+                Delivery::End { reason, cursor, .. } => {
+                    let error = ClientError::from(reason.clone());
+                    self.end(&mut bytes, &error, error.to_graphql_at(cursor));
+                    return bytes;
+                }
+            }
+        }
+        self.named_cursor = Instant::now();
+        bytes
+    }
+
+    /// Something, or once a minute the cursor (S19, S20).
+    fn keep_alive(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.format.keep_alive(&mut bytes);
+        if self.named_cursor.elapsed() < CURSOR_AGE {
+            return bytes;
+        }
+        // If something waits, it brings its own cursor.
+        if let Some(cursor) = self.connection.quiet_cursor() {
+            self.format.position(&mut bytes, &cursor);
+            self.named_cursor = Instant::now();
+        }
+        bytes
+    }
+
+    fn end_with(&mut self, error: &ClientError) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.end(&mut bytes, error, error.to_graphql());
+        bytes
+    }
+
+    fn end(&mut self, bytes: &mut Vec<u8>, error: &ClientError, told: GraphQLError) {
+        self.endpoint.count_refusal(error);
+        self.format.ended(bytes, told);
+        self.format.complete(bytes);
+        self.connection.complete(self.subscription);
+        self.over = true;
+    }
+
+    fn leave(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.format.leave(&mut bytes);
+        self.over = true;
+        bytes
+    }
+}
