@@ -145,7 +145,7 @@ daemon_password=$(secret daemon.password 16)
 app_password=$(secret app.password 16)
 orders='{"query":"subscription { orderChanged { operation record { id status total } old { status } changedColumns } }"}'
 large='{"query":"subscription { orderChanged(filter: { total: { gte: 200 }, status: { in: [paid, shipped] } }) { record { id status total } } }"}'
-initial='{"query":"subscription { orderChanged(filter: { status: { eq: shipped } }) @initial { operation record { id status total } } }"}'
+initial='{"query":"subscription { orderChanged(filter: { total: { gte: 200 } }) @initial { operation record { id status total } } }"}'
 
 build
 scripts/cluster.sh start "$demo" 15432 9>&-
