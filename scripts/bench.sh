@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Fan-out: one row per number of subscribers, transport and load, printed as a table.
+# Fan-out: one row per number of subscribers, transport and load, printed as a table. Before it what a
+# subscription and a bad request cost.
 #
 #   scripts/bench.sh [SUBSCRIBERS...]    default: 100 1000
 #
@@ -86,6 +87,12 @@ echo
 echo "Inside the process, no socket and no database:"
 echo
 "${on_first_core[@]}" "$target/release/subscribe"
+echo
+echo "Requests that are dear or wrong, one at a time:"
+echo
+start_daemon
+"${on_last_core[@]}" "$target/release/bad_requests" --address "127.0.0.1:$port" --token "$token"
+stop_daemon
 echo
 echo "From PostgreSQL to many subscribers:"
 echo
