@@ -65,7 +65,7 @@ fn channel_topics(
     let closed = if bindings.row_channels.contains(channel) {
         Some("is fed by a table; subscribe to the table's own fields")
     } else if bindings.all_channels_closed || bindings.redacted_channels.contains(channel) {
-        Some("has types that hide fields; subscribe to the fields that are made for it")
+        Some("has fields of its own that hide something or ask who subscribes; subscribe to those")
     } else {
         None
     };

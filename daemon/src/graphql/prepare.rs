@@ -129,7 +129,8 @@ impl Schema {
         let arguments = coerce::arguments(schema, places, &plan.field, &variables).map_err(one)?;
         let route = interest::route(&plan, &arguments, &self.bindings, &self.options.limits, &viewer)
             .map_err(|error| vec![interest::at_root(error, &plan, places)])?;
-        let throttle = throttle::of(schema, executable, places, &plan.field, &variables).map_err(one)?;
+        let throttle = throttle::of(schema, executable, places, &plan.field, &variables, &plan.result.field)
+            .map_err(one)?;
         let calls = Calls { schema: self, face, places, variables: &variables, identity };
         let deferral = calls.deferral(&plan).map_err(one)?;
         let authorization = calls.authorization(&plan).map_err(one)?;

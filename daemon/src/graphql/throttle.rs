@@ -9,6 +9,8 @@ use apollo_compiler::{Node, Schema};
 use crate::graphql::coerce::{self, Values};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::places::Places;
+use crate::graphql::plan::{self, Content, Kind};
+use crate::graphql::scalar::Scalar;
 use crate::hub::project::Throttle;
 
 /// Longest interval.
@@ -23,6 +25,7 @@ pub(super) fn of(
     places: &Places,
     field: &Node<Field>,
     variables: &Values,
+    result: &plan::Field,
 ) -> Result<Option<Throttle>, GraphQLError> {
     let refused = |directive: &Node<Directive>, message: String| GraphQLError {
         locations: places.at(directive.location()),
@@ -48,5 +51,29 @@ pub(super) fn of(
         let message = "@throttle(key:) is a path of names in the response, such as \"record.id\"";
         return Err(refused(directive, message.to_owned()));
     }
+    if !key.is_empty() && !leads_to_a_value(result, &key) {
+        let message = "@throttle(key:) names no value of this selection: it is a path below the field, in the names of \
+                       the response";
+        return Err(refused(directive, message.to_owned()));
+    }
     Ok(Some(Throttle { interval: Duration::from_millis(interval.unsigned_abs()), key }))
+}
+
+/// Whether a path below a field ends at a value. Below an interface or a union, of one of its types.
+fn leads_to_a_value(field: &plan::Field, path: &[Box<str>]) -> bool {
+    let Content::Value(_, shape) = &field.content else { return path.is_empty() };
+    let Some((name, rest)) = path.split_first() else {
+        return !matches!(shape.kind, Kind::Object(_) | Kind::Abstract(_));
+    };
+    let key = format!("{}:", serde_json::Value::from(&**name));
+    let found = |fields: &[plan::Field]| {
+        fields.iter().any(|below| *below.key == *key.as_bytes() && leads_to_a_value(below, rest))
+    };
+    match &shape.kind {
+        Kind::Object(fields) => found(fields),
+        Kind::Abstract(variants) => variants.iter().any(|variant| found(&variant.fields)),
+        // Whatever JSON has below that name is not known before it is there.
+        Kind::Leaf(scalar) => *scalar == Scalar::Json,
+        Kind::Enum(_) | Kind::List(_) => false,
+    }
 }

@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use super::json::{self as reading, Head};
 use super::machine::{
-    Action, Close, Machine, Operation, Phase, complete_message, init_payload, operation_id, with_cursor,
+    Action, Close, Machine, Operation, Phase, complete_message, init_payload, operation_id,
+    refuse_unreadable, with_cursor,
 };
 use super::operations::Operations;
 use super::parameters;
@@ -46,8 +48,13 @@ impl Machine for LegacyWs {
     }
 
     fn receive(&mut self, message: &[u8]) -> Vec<Action> {
-        let Ok(Value::Object(mut object)) = serde_json::from_slice(message) else {
-            return vec![Action::Send(connection_error("The message is not a JSON object."))]; // L6
+        let Ok(Value::Object(mut object)) = reading::parse(message) else {
+            return match Head::of(message) {
+                Some(Head { r#type, id }) if r#type == "start" && self.phase == Phase::Ready => {
+                    refuse_unreadable(id)
+                }
+                _ => vec![Action::Send(connection_error("The message is not a JSON object."))], // L6
+            };
         };
         let kind = object.remove("type");
         match kind.as_ref().and_then(Value::as_str) {

@@ -156,6 +156,15 @@ pub fn init_payload(message: &mut Map<String, Value>) -> Option<Map<String, Valu
     }
 }
 
+/// The answer to an operation that is JSON and cannot be read.
+pub fn refuse_unreadable(id: String) -> Vec<Action> {
+    let message = "The payload is nested more than 128 levels deep, or the id is not usable.";
+    if id.is_empty() || id.len() > OPERATION_ID_BYTES_MAX {
+        return vec![Action::Close(Close::new(4400, message))];
+    }
+    vec![Action::Refuse(id.into(), ClientError::Malformed(message.to_owned()))]
+}
+
 /// What a machine does with a message, in short.
 #[cfg(test)]
 pub fn told(machine: &mut dyn Machine, message: &str) -> String {

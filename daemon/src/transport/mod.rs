@@ -21,6 +21,8 @@ pub mod endpoint;
 
 pub mod refusal;
 
+pub mod json;
+
 pub mod parameters;
 
 pub mod frame;

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Method, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde_json::Value;
 
-use super::Endpoint;
+use super::{Endpoint, json};
 use crate::error::ClientError;
 use crate::graphql::request::Request;
 
@@ -55,7 +55,7 @@ fn from_query(head: &Parts) -> Result<Request, ClientError> {
         let value = match name.as_str() {
             "query" | "operationName" => Value::String(value),
             "variables" | "extensions" if value.is_empty() => Value::Null,
-            "variables" | "extensions" => serde_json::from_str(&value)
+            "variables" | "extensions" => json::parse(value.as_bytes())
                 .map_err(|error| malformed(format!("The parameter `{name}` is not valid JSON: {error}.")))?,
             // Parameters that we do not know are ignored.
             _ => continue,
@@ -68,10 +68,7 @@ fn from_query(head: &Parts) -> Result<Request, ClientError> {
 }
 
 fn from_json(body: &[u8]) -> Result<Request, ClientError> {
-    from_value(
-        serde_json::from_slice(body)
-            .map_err(|error| malformed(format!("The body is not valid JSON: {error}.")))?,
-    )
+    from_value(json::parse(body).map_err(|error| malformed(format!("The body is not valid JSON: {error}.")))?)
 }
 
 /// Reads a request from its JSON form.

@@ -4,7 +4,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::machine::{Action, Close, Machine, Operation, Phase, init_payload, operation_id, with_cursor};
+use super::json::{self as reading, Head};
+use super::machine::{
+    Action, Close, Machine, Operation, Phase, init_payload, operation_id, refuse_unreadable, with_cursor,
+};
 use super::operations::Operations;
 use super::parameters;
 use crate::error::ClientError;
@@ -30,8 +33,8 @@ impl Machine for TransportWs {
     }
 
     fn receive(&mut self, message: &[u8]) -> Vec<Action> {
-        let Ok(Value::Object(mut message)) = serde_json::from_slice(message) else {
-            return bad("The message is not a JSON object"); // W10
+        let Ok(Value::Object(mut message)) = reading::parse(message) else {
+            return self.unreadable(message);
         };
         let Some(Value::String(kind)) = message.remove("type") else {
             return bad("The message has no type"); // W1
@@ -74,6 +77,19 @@ impl TransportWs {
     /// A socket that has said nothing yet.
     pub fn new(subscriptions_max: usize) -> Self {
         Self { phase: Phase::Waiting, operations: Operations::new(subscriptions_max) }
+    }
+
+    /// W10, unless only an operation is unreadable: that is its own business.
+    fn unreadable(&self, message: &[u8]) -> Vec<Action> {
+        match Head::of(message) {
+            Some(Head { r#type, id }) if r#type == "subscribe" && self.phase == Phase::Ready => {
+                if self.operations.has(&id) {
+                    return close(4409, format!("Subscriber for {id} already exists")); // W5
+                }
+                refuse_unreadable(id)
+            }
+            _ => bad("The message is not a JSON object"),
+        }
     }
 
     fn initialise(&mut self, mut message: Map<String, Value>) -> Vec<Action> {

@@ -147,6 +147,24 @@ async fn w10_what_is_no_message_closes_4400() {
 }
 
 #[tokio::test]
+async fn w10_a_value_that_cannot_be_represented_costs_its_own_operation() {
+    let daemon = daemon().await;
+    let mut socket = Socket::open(&daemon, &alice()).await;
+    socket.subscribe("live", QUIET).await;
+    let query = "query($c: Boolean!) { __typename @include(if: $c) }";
+    let deep = format!("{}1{}", "[".repeat(5_000), "]".repeat(5_000));
+    for value in [r#""\ud800""#, "1e400", &"9".repeat(400), &deep] {
+        let payload = format!(r#"{{"query":"{query}","variables":{{"c":{value}}}}}"#);
+        let message = format!(r#"{{"id":"1","type":"subscribe","payload":{payload}}}"#);
+        socket.send_bytes(message.as_bytes()).await;
+        let answer = socket.receive().await;
+        assert_eq!((&answer["type"], &answer["id"]), (&json!("error"), &json!("1")), "{answer}");
+    }
+    socket.send(json!({"type": "ping"})).await;
+    assert_eq!(socket.receive().await["type"], "pong", "the socket and its other operations go on");
+}
+
+#[tokio::test]
 async fn w11_the_subprotocol_must_be_known_and_a_query_is_answered() {
     let daemon = daemon().await;
     for headers in [&[][..], &[("sec-websocket-protocol", "soap")][..]] {

@@ -184,6 +184,27 @@ async fn each_fault_costs_its_own_result_and_the_order_is_kept() {
 }
 
 #[tokio::test]
+async fn a_function_that_hangs_for_many_leaves_others_a_connection() {
+    let fixture = Fixture::new().await;
+    let daemon = fixture.daemon().env("TIDINGS_RESOLVE_TIMEOUT_MS", "60000").start().await;
+    let mut hanging = Vec::new();
+    for user in 0..12 {
+        let mut socket = Socket::open(&daemon, &fixture.token(&user.to_string(), "acme")).await;
+        socket.subscribe("1", "subscription { note { moody } }").await;
+        hanging.push(socket);
+    }
+    fixture.publish(&json!({"mood": "hang", "n": 1})).await;
+    let busy = "select 1 from pg_stat_activity where application_name = 'tidings resolve' \
+                and wait_event = 'PgSleep' and datname = current_database()";
+    while fixture.admin.lines(busy).await.len() < 3 {}
+    let mut other = Socket::open(&daemon, &fixture.token("other", "acme")).await;
+    other.subscribe("1", "subscription { note { n secrets } }").await;
+    fixture.publish(&json!({"mood": "", "n": 2})).await;
+    assert_eq!(other.next().await["data"]["note"], json!({"n": 2, "secrets": ["a"]}));
+    assert_eq!(fixture.admin.lines(busy).await.len(), 3, "one function never takes all of the four");
+}
+
+#[tokio::test]
 async fn a_lost_connection_and_a_dropped_function_cost_the_results_under_way() {
     let fixture = Fixture::new().await;
     let daemon = fixture.daemon().env("TIDINGS_RESOLVE_TIMEOUT_MS", "30000").start().await;

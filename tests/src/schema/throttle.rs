@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::support::daemon::{Daemon, token};
 use crate::support::database::Database;
 use crate::support::websocket::Socket;
@@ -9,23 +11,22 @@ use crate::support::websocket::Socket;
 const INTERVAL: Duration = Duration::from_millis(300);
 const UPDATES: u32 = 200;
 
+const TABLE: &str = "
+    create table lamps (id int primary key, level int);
+    select attach_trigger('lamps', type_name => 'Lamp');
+    insert into lamps values (1, 0), (2, 0)";
+
+fn changed(throttle: &str) -> String {
+    format!("subscription {{ lampChanged {throttle} {{ operation record {{ id level }} }} }}")
+}
+
 #[tokio::test]
 async fn a_throttled_subscription_gets_the_last_state_of_each_row() {
     let database = Database::new().await;
     let client = database.connect().await;
-    client
-        .batch_execute(
-            "create table lamps (id int primary key, level int);
-             select attach_trigger('lamps', type_name => 'Lamp');
-             insert into lamps values (1, 0), (2, 0)",
-        )
-        .await
-        .unwrap();
+    client.batch_execute(TABLE).await.unwrap();
     let daemon = Daemon::start(&database.conninfo()).await;
     let mut socket = Socket::open(&daemon, &token("ann", "acme")).await;
-    let changed = |throttle: &str| {
-        format!("subscription {{ lampChanged {throttle} {{ operation record {{ id level }} }} }}")
-    };
     socket.subscribe("all", &changed("")).await;
     socket.subscribe("throttled", &changed(r#"@throttle(ms: 300, key: "record.id")"#)).await;
 
@@ -57,5 +58,24 @@ async fn a_throttled_subscription_gets_the_last_state_of_each_row() {
     while all < UPDATES + 2 {
         assert_eq!(socket.receive().await["id"], "all");
         all += 1;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_names_nothing_is_refused() {
+    let database = Database::new().await;
+    let client = database.connect().await;
+    client.batch_execute(TABLE).await.unwrap();
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let mut socket = Socket::open(&daemon, &token("ann", "acme")).await;
+    for key in ["record.typo", "typo", "record", "record.id.x", "operation.x"] {
+        let query = changed(&format!(r#"@throttle(ms: 300, key: "{key}")"#));
+        socket.send(json!({"type": "subscribe", "id": "1", "payload": {"query": query}})).await;
+        let refused = socket.receive().await;
+        assert_eq!(refused["payload"][0]["extensions"]["code"], "BAD_USER_INPUT", "{key}: {refused}");
+        assert!(refused["payload"][0]["message"].as_str().unwrap().contains("names no value"), "{refused}");
+    }
+    for key in ["record.id", "operation"] {
+        socket.subscribe(key, &changed(&format!(r#"@throttle(ms: 300, key: "{key}")"#))).await;
     }
 }

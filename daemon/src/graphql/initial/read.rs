@@ -218,9 +218,14 @@ fn failed(why: &str) -> EndReason {
 fn ended(error: &CallError) -> EndReason {
     failed(match error {
         CallError::Raised(message) => message,
-        CallError::Failed => "the rows could not be read",
+        CallError::Failed => {
+            "the rows could not be read: a policy, a condition or a privilege of the table does not allow it; the \
+             server's log has the SQLSTATE"
+        }
         CallError::Unavailable => "the database is not available; subscribe again later",
-        CallError::Timeout => "the rows could not be read in time; narrow the filter",
+        CallError::Timeout => {
+            "the rows could not be read in time; narrow the filter, or try again if somebody has locked the table"
+        }
         CallError::Overloaded => "too many reads are waiting; subscribe again later",
     })
 }

@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 use tokio_postgres::Config;
 
-use queue::{Answer, Answered, Job, Question, Queue};
+use queue::{Answer, Answered, Job, Question, Queue, Share};
 use rows::Reading;
 use worker::Worker;
 
@@ -70,7 +70,11 @@ pub struct PostgresFunctions {
 impl PostgresFunctions {
     /// Starts the workers; each connects when it first has something to do. Needs a tokio runtime.
     pub fn start(database: &Config, limits: FunctionLimits, metrics: Metrics) -> Self {
-        let queue = Arc::new(Queue::new(limits.queue, metrics.resolvers.clone()));
+        let queue = Arc::new(Queue::new(
+            limits.queue,
+            Share::of(limits.connections, limits.slow),
+            metrics.resolvers.clone(),
+        ));
         for _ in 0..limits.connections {
             let worker = Worker::new(database.clone(), limits, queue.clone());
             tokio::spawn(worker.work());

@@ -23,6 +23,9 @@ use crate::source::rows::{Moment, Read, Row, Take};
 /// server still sends when nobody wants more.
 const PAGE_ROWS: usize = 256;
 
+/// The table or one of its columns was dropped or renamed.
+const GONE: [SqlState; 2] = [SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_TABLE];
+
 /// Times that the rows are read, should the table be rewritten just when the moment has been fixed.
 const ATTEMPTS_MAX: usize = 3;
 
@@ -81,7 +84,7 @@ pub(super) async fn run(
         }
         statement::end(client).await?;
     }
-    Ok(Err(reading.refusal("the table is being rewritten again and again", None)))
+    Ok(Err(reading.refusal("the table is being altered again and again", None)))
 }
 
 /// Nothing if the table was rewritten meanwhile, before any row was handed over.
@@ -119,12 +122,18 @@ async fn attempt(
     let claims: [(&(dyn ToSql + Sync), Type); 1] = [(&claims, Type::TEXT)];
     let target: [(&(dyn ToSql + Sync), Type); 1] = [(table, Type::OID)];
     // Sent together; should one fail, those after it do, too.
-    let (_, _, _, rewritten) = try_join!(
+    let declared = try_join!(
         client.batch_execute(&set_role),
         client.query_typed(statement::CLAIMS, &claims),
         client.batch_execute(&declare),
         client.query_typed_one(REWRITTEN, &target),
-    )?;
+    );
+    let rewritten = match declared {
+        Ok((_, _, _, rewritten)) => rewritten,
+        // What it was described as a moment ago is no longer there.
+        Err(error) if error.code().is_some_and(|code| GONE.contains(code)) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     if rewritten.get(0) {
         return Ok(None);
     }

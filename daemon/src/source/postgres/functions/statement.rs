@@ -45,9 +45,9 @@ pub(super) async fn run(client: &Client, jobs: &[Job], timeout: Duration) -> Res
     Ok((0..jobs.len()).map(answer).collect())
 }
 
-/// Ends the transaction, of which nothing is kept.
+/// Ends the transaction, of which nothing is kept: locks of the session are not part of it.
 pub(super) async fn end(client: &Client) -> Result<(), Error> {
-    client.batch_execute("rollback").await
+    client.batch_execute("rollback; select pg_advisory_unlock_all()").await
 }
 
 fn event(job: &Job) -> Option<&str> {

@@ -56,6 +56,7 @@ impl Worker {
     /// Answers calls until the queue is closed.
     pub(super) async fn work(mut self) {
         while let Some(mut jobs) = self.queue.take().await {
+            let (lane, began) = (jobs[0].lane(), Instant::now());
             jobs.retain(|job| !job.reply.is_closed());
             let (late, jobs): (Vec<Job>, Vec<Job>) =
                 jobs.into_iter().partition(|job| job.since.elapsed() > WAIT_MAX);
@@ -63,6 +64,7 @@ impl Worker {
             if !jobs.is_empty() {
                 self.answer(jobs).await;
             }
+            self.queue.done(&lane, began.elapsed());
         }
     }
 
