@@ -218,6 +218,31 @@ begin
 end
 $$;
 
+-- Enums and composite types whose GraphQL name the table takes: they get a number, and documents that name
+-- them are not valid any more.
+create function tidings.tell_type_names(entry tidings.attachments) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    renamed text;
+begin
+    select string_agg(format('type %s is not called %s any more', format_type(t.oid, null),
+            tidings.pascal_case(t.typname)), ', ' order by t.typname)
+    into renamed
+    from tidings.reached_types() r
+    join pg_type t on t.oid = r.oid
+    where t.typtype in ('c', 'e') and tidings.pascal_case(t.typname)
+        in (entry.type_name, entry.type_name || 'Change', entry.type_name || 'Filter');
+    if renamed is not null then
+        raise warning using
+            message = format('in the GraphQL schema, %s, because the table is', renamed),
+            hint = 'It gets a number, such as Mood_2. Choose another type_name to keep the name; subscriptions whose '
+                'documents have it end.';
+    end if;
+end
+$$;
+
 -- Creates the row triggers. For that one statement the caller's search_path is in force, under which
 -- the condition is parsed; all other names in it are qualified.
 create function tidings.attach(request tidings.attachments, caller_path text, caller oid) returns void
@@ -268,6 +293,7 @@ begin
     end loop;
     -- Last, so that it is not said of what has failed.
     perform tidings.tell_field_names(entry);
+    perform tidings.tell_type_names(entry);
     if entry.row_security then
         if not (select c.relrowsecurity from pg_class c where c.oid = entry.target) then
             raise warning using

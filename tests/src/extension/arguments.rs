@@ -162,6 +162,32 @@ async fn field_names_are_those_of_the_daemon() {
 }
 
 #[tokio::test]
+async fn types_that_lose_their_name_to_a_table_are_told() {
+    let (_database, mut session) = prepared().await;
+    session
+        .run(
+            "create type public.tint as enum ('a'); create type public.hue_filter as (x int);
+             create table public.paints (id int primary key, tenant text, tint tint[], other hue_filter);
+             create table public.tint2 (id int primary key, tenant text)",
+        )
+        .await;
+    session.notices().await;
+    session.run("select attach_trigger('paints', tenant_column => 'tenant')").await;
+    assert!(session.notices().await.is_empty());
+    let warning = |name: &str, called: &str| {
+        format!(
+            "WARNING: in the GraphQL schema, type {name} is not called {called} any more, because the table is"
+        )
+    };
+    session.run("select attach_trigger('tint2', type_name => 'Tint', tenant_column => 'tenant')").await;
+    assert_eq!(session.notices().await, [warning("public.tint", "Tint")]);
+    session.run("select attach_trigger('tint2', type_name => 'Hue', tenant_column => 'tenant')").await;
+    assert_eq!(session.notices().await, [warning("public.hue_filter", "HueFilter")]);
+    session.run("select attach_trigger('tint2', tenant_column => 'tenant')").await;
+    assert!(session.notices().await.is_empty());
+}
+
+#[tokio::test]
 async fn columns_with_other_field_names_are_told() {
     let (_database, mut session) = prepared().await;
     session
