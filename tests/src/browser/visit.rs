@@ -13,6 +13,7 @@ const ROLES: &str = "
         if not exists (select from pg_roles where rolname = 'tidings_daemon') then
             create role tidings_daemon;
             create role shop_app;
+            create role shop_reader;
         end if;
     end $$
 ";
