@@ -109,6 +109,22 @@ impl Schema {
         }
     }
 
+    /// Gives an error about a valid request its place: the root field.
+    pub fn at_root(&self, request: &Request, identity: &Identity, error: GraphQLError) -> GraphQLError {
+        let viewer = self.viewer(identity);
+        let place = || {
+            let face = self.face(&viewer).ok()?;
+            let document = self.document(request, face, &viewer).ok()?;
+            let checked = check_document(face, &document, request).ok()?;
+            let field = checked.operation.root_fields(checked.executable).next()?;
+            Some((document.places.at(field.location()), field.response_key().to_string()))
+        };
+        match place() {
+            Some((locations, key)) => GraphQLError { locations, path: vec![key.as_str().into()], ..error },
+            None => error,
+        }
+    }
+
     fn try_prepare(
         &self,
         request: &Request,

@@ -44,17 +44,17 @@ impl Service {
         let Some(functions) = &self.0.shared.options.schema.functions else {
             return Ok(permit(None));
         };
-        match functions.authorize(call.clone()).await {
-            Ok(true) => Ok(permit(Some(call))),
+        let error = match functions.authorize(call.clone()).await {
+            Ok(true) => return Ok(permit(Some(call))),
             Ok(false) => {
-                let message = "You may not subscribe to this field with these arguments";
-                Err(vec![GraphQLError::new("FORBIDDEN", message)])
+                GraphQLError::new("FORBIDDEN", "You may not subscribe to this field with these arguments")
             }
             Err(error) => {
                 let message = format!("Whether you may subscribe could not be decided: {error}");
-                Err(vec![GraphQLError::new("AUTHORIZATION_FAILED", message)])
+                GraphQLError::new("AUTHORIZATION_FAILED", message)
             }
-        }
+        };
+        Err(vec![schema.at_root(request, identity, error)])
     }
 }
 

@@ -352,7 +352,10 @@ async fn only_those_may_subscribe_whom_the_function_lets_and_others_do_not_wait(
 
     let query = |room: &str| format!("subscription {{ guarded(room: \"{room}\") {{ n }} }}");
     let mut raised = Sse::open(&daemon, &fixture.token("ann", "acme"), &query("raise")).await;
-    assert_eq!(raised.next().await["errors"][0]["extensions"]["code"], "AUTHORIZATION_FAILED");
+    let error = raised.next().await["errors"][0].take();
+    assert_eq!(error["extensions"]["code"], "AUTHORIZATION_FAILED");
+    assert_eq!(error["locations"], json!([{"line": 1, "column": 16}]), "{error}");
+    assert_eq!(error["path"], json!(["guarded"]), "{error}");
     let mut mine = Sse::open(&daemon, &fixture.token("ann", "acme"), &query("a")).await;
     fixture.admin.run(r#"select publish_event('guarded', 'x', '{"n": 1}')"#).await;
     assert_eq!(mine.next().await["data"]["guarded"]["n"], 1);
