@@ -87,7 +87,7 @@ fn string(text: &[u8], mut at: usize, out: &mut Vec<u8>, copied: &mut usize) -> 
     text.len()
 }
 
-/// The UTF-16 unit of an escape `\uXXXX`.
+/// The UTF-16 unit that an escape of four hexadecimal digits stands for.
 fn unit(text: &[u8], at: usize) -> Option<u16> {
     let digits = text.get(at..at + 6)?.strip_prefix(b"\\u")?;
     let all_digits = digits.iter().all(u8::is_ascii_hexdigit);
