@@ -42,9 +42,6 @@ pub enum ClientError {
     /// The body did not arrive in time.
     #[error("The request did not arrive in time.")]
     TooSlow,
-    /// The client asked to resume.
-    #[error("This server cannot resume from a cursor yet; subscribe without one.")]
-    CursorUnsupported,
     /// The client asked for single connection mode.
     #[error("Single connection mode is not supported yet; use distinct connections or a WebSocket.")]
     SingleConnectionUnsupported,
@@ -100,7 +97,6 @@ impl ClientError {
             Self::MethodNotAllowed(_) => "METHOD_NOT_ALLOWED",
             Self::TooLarge(_) => "REQUEST_TOO_LARGE",
             Self::TooSlow => "REQUEST_TIMEOUT",
-            Self::CursorUnsupported => "CURSOR_UNSUPPORTED",
             Self::SingleConnectionUnsupported => "SINGLE_CONNECTION_MODE_UNSUPPORTED",
             Self::Overloaded => "OVERLOADED",
             Self::NotReady => "NOT_READY",
@@ -120,7 +116,7 @@ impl ClientError {
     pub const fn status(&self) -> u16 {
         match self {
             Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid => 401,
-            Self::Malformed(_) | Self::CursorUnsupported => 400,
+            Self::Malformed(_) => 400,
             Self::CookieRefused => 403,
             Self::MethodNotAllowed(_) => 405,
             Self::NotAcceptable(_) => 406,

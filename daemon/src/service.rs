@@ -66,12 +66,17 @@ mod live;
 
 mod permit;
 
+mod place;
+
+mod resume;
+
 mod subscription;
 
 mod throttle;
 
 pub use connection::Connection;
 pub use permit::Permit;
+pub use place::Place;
 pub use subscription::Subscription;
 
 /// Events dispatched before the connections get a turn.

@@ -19,3 +19,10 @@ pub struct Request {
     #[serde(default)]
     pub extensions: Option<serde_json::Map<String, serde_json::Value>>,
 }
+
+impl Request {
+    /// Has the subscription go on after a cursor, whatever the extension `cursor` said before.
+    pub fn resume_after(&mut self, cursor: String) {
+        self.extensions.get_or_insert_default().insert("cursor".into(), cursor.into());
+    }
+}

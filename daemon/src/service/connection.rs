@@ -73,6 +73,10 @@ impl Connection {
             let message = "Too much waits for this connection; read it, then subscribe again";
             return Err(vec![GraphQLError::new("SLOW_CONSUMER", message)]);
         }
+        if permit.after.is_some() {
+            let message = "This server cannot resume from a cursor yet; subscribe without one";
+            return Err(vec![GraphQLError::new("CURSOR_UNSUPPORTED", message)]);
+        }
         let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;

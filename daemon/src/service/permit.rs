@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Service, not_ready};
+use super::{Service, not_ready, resume};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
 use crate::graphql::request::Request;
 use crate::hub::audience::Identity;
+use crate::hub::mailbox::CursorText;
+use crate::source::cursor::Cursor;
 use crate::source::functions::Call;
 
 /// A request that its sender may make. What was asked for is part of it, so that it is worth nothing
@@ -16,6 +18,15 @@ pub struct Permit {
     pub(super) request: Request,
     /// The call that was answered with yes; nothing if none was needed.
     pub(super) authorization: Option<Call>,
+    /// What its sender has seen already; nothing if the subscription begins now.
+    pub(super) after: Option<Cursor>,
+}
+
+impl Permit {
+    /// The cursor after which the subscription will go on, if it does not begin now.
+    pub fn after(&self) -> Option<CursorText> {
+        self.after.as_ref().map(Cursor::encode)
+    }
 }
 
 impl Service {
@@ -35,7 +46,8 @@ impl Service {
 
     async fn ask(&self, request: &Request, identity: &Arc<Identity>) -> Result<Permit, Vec<GraphQLError>> {
         let Some(schema) = self.schema() else { return Err(vec![not_ready()]) };
-        let permit = |authorization| Permit { request: request.clone(), authorization };
+        let after = resume::asked_for(request).map_err(|error| vec![error])?;
+        let permit = |authorization| Permit { request: request.clone(), authorization, after: after.clone() };
         let call = match schema.prepare_authorized(request, identity) {
             (Prepared::Refused(errors), _) => return Err(errors),
             (_, None) => return Ok(permit(None)),

@@ -148,9 +148,6 @@ impl LegacyWs {
     fn admit(&self, payload: Option<Value>) -> Result<Request, ClientError> {
         let payload = payload.ok_or_else(|| ClientError::Malformed("The message has no payload.".into()))?;
         let request = parameters::from_value(payload)?;
-        if parameters::asks_to_resume(&request) {
-            return Err(ClientError::CursorUnsupported);
-        }
         self.operations.admit()?;
         Ok(request)
     }
@@ -321,8 +318,6 @@ mod tests {
         let error = &messages(&ready().error_message("a", &errors))[0];
         assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("a")));
         assert_eq!(error["payload"]["extensions"], json!({ "code": "SLOW_CONSUMER", "cursor": "c" }));
-        let resuming = START.replace("\"query\"", r#""extensions":{"cursor":"c"},"query""#);
-        assert!(told(&mut ready(), &resuming).contains("CURSOR_UNSUPPORTED"));
         let mut machine = ready();
         machine.subscribed("x".into(), SubscriptionId(1));
         machine.subscribed("y".into(), SubscriptionId(2));

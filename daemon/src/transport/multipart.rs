@@ -36,7 +36,7 @@ impl Transport for Multiparts {
         async move {
             let (head, body) = request.into_parts();
             let format = Multipart::for_client(&Accept::of(&head.headers));
-            let opened = stream::open(&endpoint, &head, body, format, false).await;
+            let opened = stream::open(&endpoint, &head, body, format, None).await;
             opened.unwrap_or_else(|error| refuse(&endpoint, &error))
         }
         .boxed()

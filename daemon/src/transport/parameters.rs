@@ -38,11 +38,6 @@ pub fn query_values(head: &Parts, name: &str) -> Vec<String> {
     pairs.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
 }
 
-/// Whether a request asks to resume from a cursor, by parameter (SSE has headers besides).
-pub fn asks_to_resume(request: &Request) -> bool {
-    request.extensions.as_ref().and_then(|extensions| extensions.get("cursor")).is_some_and(|c| !c.is_null())
-}
-
 fn malformed(message: impl Into<String>) -> ClientError {
     ClientError::Malformed(message.into())
 }

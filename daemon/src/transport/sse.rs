@@ -33,8 +33,9 @@ impl Transport for EventStreams {
     fn answer(&self, endpoint: Endpoint, request: Request<Body>) -> BoxFuture<'static, Response> {
         async move {
             let (head, body) = request.into_parts();
-            let resumes = asks_to_resume(&head);
-            match stream::open(&endpoint, &head, body, Sse, resumes).await {
+            let last_event_id = last_event_id(&head);
+            let resumes = last_event_id.is_some();
+            match stream::open(&endpoint, &head, body, Sse, last_event_id).await {
                 Ok(response) => response,
                 Err(error) if resumes && error.status() == 503 => shed(&endpoint, &error),
                 Err(error) => refuse(&endpoint, &error),
@@ -44,10 +45,12 @@ impl Transport for EventStreams {
     }
 }
 
-/// Whether the client resumes by SSE's own means (PROTOCOLS S21).
-fn asks_to_resume(head: &Parts) -> bool {
-    let header = head.headers.get("last-event-id").is_some_and(|value| !value.is_empty());
-    header || parameters::query_value(head, "lastEventId").is_some_and(|value| !value.is_empty())
+/// Where the client resumes by SSE's own means (PROTOCOLS S21): the header that browsers send by themselves
+/// counts before the parameter, which is older then.
+fn last_event_id(head: &Parts) -> Option<String> {
+    // A header that is no text is no cursor either, and has to be refused as such.
+    let header = head.headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?").to_owned());
+    header.or_else(|| parameters::query_value(head, "lastEventId")).filter(|id| !id.is_empty())
 }
 
 /// For EventSource any status but 200 is final, so one that resumes is sent away by `retry:` (S22).

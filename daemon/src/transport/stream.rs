@@ -70,7 +70,7 @@ pub trait Format: Send + 'static {
     fn leave(&self, into: &mut Vec<u8>);
 }
 
-/// Runs the operation of a request. `resumes` says that the client asks for it by the format's own means.
+/// Runs the operation of a request, after the event that the client names by the format's own means.
 ///
 /// # Errors
 /// If there is no stream to be had: an answer with a status, before anything was said.
@@ -79,18 +79,16 @@ pub async fn open<F: Format>(
     head: &Parts,
     body: Body,
     format: F,
-    resumes: bool,
+    last_event_id: Option<String>,
 ) -> Result<Response, ClientError> {
     let identity = endpoint.identify(head).await?;
-    let request = parameters::read(endpoint, head, body).await?;
+    let mut request = parameters::read(endpoint, head, body).await?;
+    if let Some(cursor) = last_event_id {
+        request.resume_after(cursor);
+    }
     let admission = endpoint.admit(F::LABEL)?;
     endpoint.ready().await?;
     admission.opened();
-    if resumes || parameters::asks_to_resume(&request) {
-        endpoint.count_refusal(&ClientError::CursorUnsupported);
-        let error = ClientError::CursorUnsupported.to_graphql();
-        return Ok(brief(&format, &admission, |into| format.refused(into, &[error])));
-    }
     Ok(execute(endpoint, admission, identity, &request, format).await)
 }
 
@@ -118,7 +116,7 @@ async fn execute<F: Format>(
         Err(errors) => return refused(&admission, &errors),
     };
     // Taken before the subscription starts: what happens in between is in its mailbox, too.
-    let cursor = endpoint.service().cursor();
+    let cursor = permit.after().unwrap_or_else(|| endpoint.service().cursor());
     let mut connection = endpoint.service().connect(identity.clone());
     match connection.subscribe(permit) {
         Err(errors) => refused(&admission, &errors),

@@ -116,9 +116,6 @@ impl TransportWs {
             Some(Err(error)) => return bad(&error.to_string()),
             None => return bad("The message has no payload"),
         };
-        if parameters::asks_to_resume(&request) {
-            return vec![Action::Refuse(id, ClientError::CursorUnsupported)];
-        }
         if let Err(error) = self.operations.admit() {
             return vec![Action::Refuse(id, error)]; // W13: a limit is an error of the operation, never 4429.
         }
@@ -291,14 +288,6 @@ mod tests {
         let refused: Value = serde_json::from_str(&machine::told(&mut machine, SUBSCRIBE)).unwrap();
         assert_eq!((&refused["type"], &refused["id"]), (&"error".into(), &"a".into()));
         assert_eq!(refused["payload"][0]["extensions"]["code"], "TOO_MANY_SUBSCRIPTIONS");
-    }
-
-    #[test]
-    fn w14_a_cursor_is_refused_not_ignored() {
-        let message =
-            r#"{"id":"a","type":"subscribe","payload":{"query":"{a}","extensions":{"cursor":"c"}}}"#;
-        let refused: Value = serde_json::from_str(&machine::told(&mut ready(), message)).unwrap();
-        assert_eq!(refused["payload"][0]["extensions"]["code"], "CURSOR_UNSUPPORTED");
     }
 
     #[test]
