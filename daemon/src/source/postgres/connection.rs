@@ -7,11 +7,11 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::error::{ANSWER_TIME_MAX, SessionError, in_time};
 
 /// What drives a client; it ends when the server or the client goes away.
-pub(super) type Connection =
+pub(crate) type Connection =
     tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
 
 /// Connects under a name that `pg_stat_activity` shows.
-pub(super) async fn connect(config: &Config, name: &str) -> Result<(Client, Connection), SessionError> {
+pub(crate) async fn connect(config: &Config, name: &str) -> Result<(Client, Connection), SessionError> {
     let mut config = config.clone();
     config
         .application_name(name)

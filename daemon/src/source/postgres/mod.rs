@@ -26,6 +26,8 @@ pub mod functions;
 
 mod roles;
 
+pub(crate) use connection::{Connection, connect};
+pub(crate) use error::SessionError;
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
@@ -34,7 +36,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
-use error::SessionError;
 use poll::Polled;
 use session::Session;
 
