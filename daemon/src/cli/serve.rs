@@ -11,6 +11,7 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::shutdown::{Shutdown, signal};
+use crate::store::node;
 use crate::transport::{self, Endpoint, listener};
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
@@ -32,6 +33,8 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let metrics = Metrics::register(&mut registry);
     let shutdown = Shutdown::new(config.drain);
     let service = service::start(&config, &metrics)?;
+    let node = node::name();
+    let revocations = service::revocations(&config, &node)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (setting `listen`): {error}", config.listen))?;
@@ -44,7 +47,8 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         metrics: metrics.clone(),
         metrics_remote: config.metrics_remote,
     };
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
+    let endpoint =
+        Endpoint::new(service, authenticator, revocations, &config, metrics.clone(), shutdown.clone());
     let router = transport::router(endpoint).merge(admin::router(admin));
     let serving = listener::serve(listener, router, config.limits, metrics, shutdown.clone());
     let serving = tokio::spawn(serving);
@@ -58,5 +62,6 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         name = signal() => tracing::warn!(signal = name?, "second signal: stopped without drain"),
     }
     serving.abort();
+    service::leave(&config, &node).await;
     Ok(())
 }

@@ -71,6 +71,8 @@ impl Delivery {
 pub enum EndReason {
     /// The mailbox was full: `SLOW_CONSUMER`.
     SlowConsumer,
+    /// More than may be delivered to its user in this time: `RATE_LIMITED`. The connection's doing, not the hub's.
+    RateLimited,
     /// The source's history was replaced under us: `CURSOR_HISTORY_CHANGED`.
     HistoryChanged,
     /// Retention removed events before the source fetched them: `CURSOR_EXPIRED`.

@@ -8,6 +8,8 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{Endpoint, listener, router};
 use crate::access::authenticator::Authenticator;
+use crate::access::presence::Presence;
+use crate::access::revocation::Revocations;
 use crate::config::{AuthMode, Config};
 use crate::event::Event;
 use crate::hub::mailbox::MailboxLimits;
@@ -32,7 +34,10 @@ async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
         Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
     let shutdown = Shutdown::new(Duration::ZERO);
     let authenticator = Authenticator::new(&config).unwrap();
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
+    let revocations = Revocations::new(Presence::default(), Duration::ZERO);
+    revocations.replace(Vec::new());
+    let endpoint =
+        Endpoint::new(service, authenticator, revocations, &config, metrics.clone(), shutdown.clone());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(listener::serve(socket, router(endpoint), config.limits, metrics.clone(), shutdown));

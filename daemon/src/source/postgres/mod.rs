@@ -27,7 +27,7 @@ pub mod functions;
 mod roles;
 
 pub(crate) use connection::{Connection, connect};
-pub(crate) use error::SessionError;
+pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
