@@ -22,6 +22,7 @@ use crate::hub::audience::Identity;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
+use crate::store::Reservations;
 
 /// How long a client is kept waiting while the service starts.
 const START_TIME: Duration = Duration::from_secs(3);
@@ -36,6 +37,7 @@ pub struct Endpoint {
 struct Shared {
     service: Service,
     authenticator: Authenticator,
+    reservations: Reservations,
     /// The keys that the authenticator needs are fetched for as long as there is the endpoint.
     _fetching: DropGuard,
     places: Places,
@@ -53,12 +55,14 @@ impl Endpoint {
     pub fn new(
         service: Service,
         authenticator: Authenticator,
+        reservations: Reservations,
         config: &Config,
         metrics: Metrics,
         shutdown: Shutdown,
     ) -> Self {
         let shared = Shared {
             service,
+            reservations,
             _fetching: authenticator.fetch_keys(&metrics.access),
             authenticator,
             places: Places::new(config.limits.connections),
@@ -76,6 +80,11 @@ impl Endpoint {
     /// The service.
     pub fn service(&self) -> &Service {
         &self.shared.service
+    }
+
+    /// The reservations of single connection mode.
+    pub fn reservations(&self) -> &Reservations {
+        &self.shared.reservations
     }
 
     /// The bounds of clients.
