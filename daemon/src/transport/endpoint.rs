@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
 use crate::store::Reservations;
+use crate::store::reservation::ReservationLimits;
 
 /// How long a client is kept waiting while the service starts.
 const START_TIME: Duration = Duration::from_secs(3);
@@ -38,6 +39,7 @@ struct Shared {
     service: Service,
     authenticator: Authenticator,
     reservations: Reservations,
+    reservation_limits: ReservationLimits,
     /// The keys that the authenticator needs are fetched for as long as there is the endpoint.
     _fetching: DropGuard,
     places: Places,
@@ -63,6 +65,7 @@ impl Endpoint {
         let shared = Shared {
             service,
             reservations,
+            reservation_limits: config.reservation_limits(),
             _fetching: authenticator.fetch_keys(&metrics.access),
             authenticator,
             places: Places::new(config.limits.connections),
@@ -85,6 +88,11 @@ impl Endpoint {
     /// The reservations of single connection mode.
     pub fn reservations(&self) -> &Reservations {
         &self.shared.reservations
+    }
+
+    /// The bounds of reservations.
+    pub fn reservation_limits(&self) -> &ReservationLimits {
+        &self.shared.reservation_limits
     }
 
     /// The bounds of clients.
