@@ -114,8 +114,9 @@ impl Revocations {
         kicks.into_iter().any(|kick| kick.refuses(identity, self.0.leeway))
     }
 
-    /// These are all kicks that are in force. Connections that new ones concern end; how many.
-    pub fn replace(&self, kicks: Vec<Kick>) -> usize {
+    /// These are all kicks that are in force. Connections that new ones concern end: those kicks, and how many
+    /// connections.
+    pub fn replace(&self, kicks: Vec<Kick>) -> (Vec<Kick>, usize) {
         let mut known = Known { ids: kicks.iter().map(|kick| kick.id).collect(), ..Known::default() };
         for kick in &kicks {
             if let Some(name) = kick.filed_under() {
@@ -127,9 +128,10 @@ impl Revocations {
         let new: Vec<_> = kicks.into_iter().filter(|kick| !before.ids.contains(&kick.id)).collect();
         self.0.loaded.send_replace(true);
         if new.is_empty() {
-            return 0;
+            return (new, 0);
         }
-        self.0.presence.kick(|present| new.iter().any(|kick| kick.ends(present, self.0.leeway)))
+        let ended = self.0.presence.kick(|present| new.iter().any(|kick| kick.ends(present, self.0.leeway)));
+        (new, ended)
     }
 }
 
@@ -188,19 +190,19 @@ mod tests {
         let stays = [begin("alice", 1), begin("alice", 2_000), begin("bob", 1)];
         let kicked = || stays.each_ref().map(Stay::is_kicked);
         let all = vec![kick(1, None, Some("alice"), Some(1_000))];
-        assert_eq!(revocations.replace(all.clone()), 1);
+        assert_eq!(revocations.replace(all.clone()).1, 1);
         assert_eq!(kicked(), [true, false, false], "a newer token stays good");
         revocations.loaded().await;
 
         // To end connections without refusing tokens, whatever their age is.
         let again = begin("alice", 1);
         let more = [all, vec![kick(2, None, Some("bob"), None)]].concat();
-        assert_eq!(revocations.replace(more.clone()), 1);
+        assert_eq!(revocations.replace(more.clone()).1, 1);
         assert_eq!(kicked(), [true, false, true]);
         assert!(!again.is_kicked() && !revocations.refuse(&somebody("acme", "bob", Some(1))));
 
         let one = Kick { id: 3, connection: Some(again.id()), ..Kick::default() };
-        assert_eq!(revocations.replace([more, vec![one]].concat()), 1);
+        assert_eq!(revocations.replace([more, vec![one]].concat()).1, 1);
         assert!(again.is_kicked());
     }
 }

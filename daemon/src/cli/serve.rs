@@ -11,7 +11,6 @@ use crate::admin::{self, Admin};
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::shutdown::{Shutdown, signal};
-use crate::store::node;
 use crate::transport::{self, Endpoint, listener};
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
@@ -33,8 +32,10 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let metrics = Metrics::register(&mut registry);
     let shutdown = Shutdown::new(config.drain);
     let service = service::start(&config, &metrics)?;
-    let node = node::name();
-    let revocations = service::revocations(&config, &node)?;
+    let control = service::control(&config)?;
+    let reservations = service::reservations(&config, control.clone(), &metrics, &shutdown)?;
+    let node = reservations.node().clone();
+    let revocations = service::revocations(&config, control, &reservations)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (setting `listen`): {error}", config.listen))?;
@@ -47,8 +48,15 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         metrics: metrics.clone(),
         metrics_remote: config.metrics_remote,
     };
-    let endpoint =
-        Endpoint::new(service, authenticator, revocations, &config, metrics.clone(), shutdown.clone());
+    let endpoint = Endpoint::new(
+        service,
+        authenticator,
+        revocations,
+        reservations,
+        &config,
+        metrics.clone(),
+        shutdown.clone(),
+    );
     let router = transport::router(endpoint).merge(admin::router(admin));
     let serving = listener::serve(listener, router, config.limits, metrics, shutdown.clone());
     let serving = tokio::spawn(serving);

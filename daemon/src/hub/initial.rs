@@ -107,7 +107,7 @@ impl Initial {
             State::Failed(_) => return Relation::Contained,
             State::Read { base, .. } => base,
         };
-        if includes(&place.start, base) {
+        if place.start.includes(base) {
             return Relation::Later;
         }
         if base.contains(place.id, place.xid) {
@@ -132,7 +132,7 @@ impl Initial {
     pub(super) fn stands_at(&self, stream: &Cursor) -> Option<Cursor> {
         match &*self.state.lock() {
             State::Waiting | State::Failed(_) => None,
-            State::Read { base, .. } if includes(stream, base) => Some(stream.clone()),
+            State::Read { base, .. } if stream.includes(base) => Some(stream.clone()),
             State::Read { base, .. } => Some(base.clone()),
         }
     }
@@ -145,11 +145,6 @@ impl Initial {
             State::Read { rows, base } => Some(Ok((std::mem::take(rows), base.encode()))),
         }
     }
-}
-
-/// Whether everything in `base` is in `stream`.
-fn includes(stream: &Cursor, base: &Cursor) -> bool {
-    stream.history == base.history && stream.top >= base.top && stream.seen.covers(&base.seen)
 }
 
 /// The rows and the events of the batch up to and including an id.

@@ -55,6 +55,31 @@ impl Cursor {
         before || self.within.as_ref().is_some_and(|within| id <= within.upto && within.snapshot.sees(xid))
     }
 
+    /// Whether everything in the other set is in this one, as far as can be told without the part of a batch
+    /// that the other has seen.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.history == other.history && self.top >= other.top && self.seen.covers(&other.seen)
+    }
+
+    /// What is in one of the sets or in both; nothing if they are of different histories. Where that is no set
+    /// that a cursor can be, a little less: who goes on from there sees something twice rather than not at all.
+    pub fn union(&self, other: &Self) -> Option<Self> {
+        if self.history != other.history {
+            return None;
+        }
+        // Snapshots of one database contain each other one way or the other.
+        let (more, less) = if self.seen.covers(&other.seen) { (self, other) } else { (other, self) };
+        let within = match (&more.within, &less.within) {
+            (Some(one), Some(two)) if two.upto > one.upto && two.snapshot.covers(&one.snapshot) => Some(two),
+            (None, Some(two)) => Some(two),
+            (one, _) => one.as_ref(),
+        };
+        // What the larger snapshot sees of a batch, it sees.
+        let within = within.filter(|within| !more.seen.covers(&within.snapshot));
+        let top = more.top.max(less.top);
+        Some(Self { history: more.history, top, seen: more.seen.clone(), within: within.cloned() })
+    }
+
     /// The text that clients see and send back: base64url, typically under 40 characters.
     pub fn encode(&self) -> Arc<str> {
         let mut bytes = Vec::with_capacity(32);

@@ -8,10 +8,9 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, watch};
 use tokio_postgres::{AsyncMessage, Client, Config};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -68,7 +67,7 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     signals: broadcast::Sender<Signal>,
     /// Where messages go; without one they come back to this process only.
-    database: Option<Arc<Mutex<Option<Arc<Client>>>>>,
+    database: Option<watch::Receiver<Option<Arc<Client>>>>,
     _stop: Option<DropGuard>,
 }
 
@@ -81,9 +80,9 @@ impl Control {
     /// The channel of all nodes of a database. Connects by itself, again and again. Needs a tokio runtime.
     pub fn postgres(database: Config) -> Self {
         let signals = broadcast::Sender::new(SIGNALS_MAX);
-        let client = Arc::new(Mutex::new(None));
+        let (connected, client) = watch::channel(None);
         let stop = CancellationToken::new();
-        let listening = listen(database, signals.clone(), client.clone());
+        let listening = listen(database, signals.clone(), connected);
         tokio::spawn(stop.clone().run_until_cancelled_owned(listening));
         Self(Arc::new(Inner { signals, database: Some(client), _stop: Some(stop.drop_guard()) }))
     }
@@ -91,6 +90,14 @@ impl Control {
     /// What is told from now on; first of all [`Signal::Reconnected`].
     pub fn signals(&self) -> Signals {
         Signals { receiver: self.0.signals.subscribe(), begun: false }
+    }
+
+    /// Waits until messages can be sent and are heard.
+    pub async fn ready(&self) {
+        if let Some(database) = &self.0.database {
+            // The sender lives as long as the task, which lives as long as `self`.
+            let _ = database.clone().wait_for(Option::is_some).await;
+        }
     }
 
     /// Tells every node, this one too.
@@ -109,7 +116,7 @@ impl Control {
             let _ = self.0.signals.send(Signal::Message(message.clone()));
             return Ok(());
         };
-        let client = database.lock().clone().ok_or(ControlError::Unavailable)?;
+        let client = database.borrow().clone().ok_or(ControlError::Unavailable)?;
         let sent = async { client.execute("select pg_notify('tidings_control', $1)", &[&text]).await };
         match tokio::time::timeout(SEND_TIME, sent).await {
             Ok(Ok(_)) => Ok(()),
@@ -143,7 +150,7 @@ impl Signals {
 async fn listen(
     database: Config,
     signals: broadcast::Sender<Signal>,
-    client: Arc<Mutex<Option<Arc<Client>>>>,
+    client: watch::Sender<Option<Arc<Client>>>,
 ) {
     let mut pause = RECONNECT_PAUSE.0;
     loop {
@@ -155,12 +162,12 @@ async fn listen(
                 };
                 match listening {
                     Ok(()) => {
-                        *client.lock() = Some(Arc::new(connected));
+                        client.send_replace(Some(Arc::new(connected)));
                         pause = RECONNECT_PAUSE.0;
                         // Nobody may be listening to us yet.
                         let _ = signals.send(Signal::Reconnected);
                         let error = receive(&mut connection, &signals).await;
-                        *client.lock() = None;
+                        client.send_replace(None);
                         error
                     }
                     Err(error) => error,

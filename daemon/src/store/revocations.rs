@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_postgres::{Config, Row};
 
+use super::Reservations;
 use super::control::{Control, Message, Signal, Signals};
+use super::reservation::Revocation;
 use crate::access::presence::ConnectionId;
 use crate::access::revocation::{Kick, Revocations};
 use crate::source::postgres::{SessionError, connect, in_time};
@@ -23,15 +25,24 @@ const READ: &str = "select id, user_id, tenant_id, connection_id, tokens_before 
                     where expires_at > clock_timestamp()";
 
 /// Keeps what this node knows of revocations up to date, for ever. Until the first success nobody with a token
-/// comes in; after it a failure leaves in force what was.
-pub async fn follow(database: Config, control: Control, revocations: Revocations) {
+/// comes in; after it a failure leaves in force what was. Reservations that are kept in this process are voided
+/// here; `tidings.kick()` has voided those of the database.
+pub async fn follow(
+    database: Config,
+    control: Control,
+    revocations: Revocations,
+    kept_here: Option<Reservations>,
+) {
     let mut signals = control.signals();
     let mut pause = RETRY_PAUSE.0;
     loop {
         match read(&database).await {
             Ok(kicks) => {
                 pause = RETRY_PAUSE.0;
-                let ended = revocations.replace(kicks);
+                let (new, ended) = revocations.replace(kicks);
+                if let Some(reservations) = &kept_here {
+                    void(reservations, new).await;
+                }
                 if ended > 0 {
                     tracing::info!(connections = ended, "connections ended by a kick");
                 }
@@ -45,6 +56,14 @@ pub async fn follow(database: Config, control: Control, revocations: Revocations
                 pause = (pause * 2).min(RETRY_PAUSE.1);
             }
         }
+    }
+}
+
+async fn void(reservations: &Reservations, kicks: Vec<Kick>) {
+    let text = |name: Option<Box<str>>| name.map(String::from);
+    for Kick { user, tenant, .. } in kicks {
+        // Who keeps them in this process always answers.
+        let _ = reservations.revoke(Revocation { user: text(user), tenant: text(tenant) }).await;
     }
 }
 

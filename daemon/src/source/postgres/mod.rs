@@ -26,7 +26,7 @@ pub mod functions;
 
 mod roles;
 
-pub(crate) use connection::{Connection, connect};
+pub(crate) use connection::{Connection, connect, with_settings};
 pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
