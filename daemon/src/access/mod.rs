@@ -23,3 +23,5 @@ pub mod claims;
 pub mod authenticator;
 
 pub mod limits;
+
+pub mod arrival;

@@ -11,6 +11,8 @@ use crate::config::{Config, ConfigError};
 
 mod check;
 
+mod listen;
+
 mod logging;
 
 mod schema;
