@@ -12,6 +12,8 @@ pub mod certificates;
 
 pub mod http2;
 
+pub mod nginx;
+
 pub mod raw;
 
 pub mod script;

