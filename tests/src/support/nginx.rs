@@ -55,7 +55,7 @@ impl Nginx {
         })
         .await;
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { address: format!("127.0.0.1:{port}"), _files: files, child: child }
+        Self { address: format!("127.0.0.1:{port}"), _files: files, child }
     }
 }
 

@@ -76,9 +76,9 @@ async fn message(raw: &mut Raw) -> Value {
 /// The code with which the daemon closes; nothing if it goes without a word.
 async fn closed(raw: &mut Raw) -> Option<u16> {
     loop {
-        match raw.next_frame().await? {
-            (CLOSE, payload) => return Some(u16::from_be_bytes([payload[0], payload[1]])),
-            _ => {}
+        let (opcode, payload) = raw.next_frame().await?;
+        if opcode == CLOSE {
+            return Some(u16::from_be_bytes([payload[0], payload[1]]));
         }
     }
 }
