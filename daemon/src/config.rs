@@ -18,6 +18,8 @@ pub mod value;
 
 pub mod settings;
 
+pub mod listen;
+
 pub mod jwt;
 
 pub mod issuers;
@@ -27,6 +29,7 @@ pub mod proxies;
 pub mod layers;
 
 pub use jwt::{Jwt, JwtAlgorithm};
+pub use listen::{AdminAccess, ListenAddress, Tls};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -101,7 +104,7 @@ pub struct ClientLimits {
     pub operations_per_minute: u32,
     /// Results that one user may get in a second; 0 is without bound.
     pub deliveries_per_second: u32,
-    /// TCP connections in all; more are closed at once.
+    /// Sockets in all; more are closed at once.
     pub sockets: usize,
     /// Running subscriptions of one connection; more are refused.
     pub subscriptions: usize,
@@ -109,8 +112,10 @@ pub struct ClientLimits {
     pub body_bytes: usize,
     /// Bytes of a request's head.
     pub header_bytes: usize,
-    /// Time for a request's head, and for its body.
+    /// Time for a request's head, for its body, and for a TLS handshake.
     pub request_time: Duration,
+    /// Time for which a socket may stay between two requests.
+    pub idle: Duration,
     /// Time for which a write may make no progress at all.
     pub write_stall: Duration,
 }
@@ -120,8 +125,14 @@ pub struct ClientLimits {
 pub struct Config {
     /// Connection string of the database.
     pub database_url: Option<Secret>,
-    /// Address and port of the listener.
-    pub listen: SocketAddr,
+    /// Where the endpoint listens; at least one.
+    pub listen: Vec<ListenAddress>,
+    /// Permissions of Unix sockets.
+    pub listen_mode: u32,
+    /// The certificate of the listener.
+    pub tls: Tls,
+    /// The operators' surface.
+    pub admin: AdminAccess,
     /// Where events come from.
     pub source: SourceKind,
     /// Where reservations are kept; by default where the events come from.
@@ -142,8 +153,6 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which log lines: `info`, or a list such as `warn,tidings_daemon=debug`.
     pub log_filter: String,
-    /// Whether `/metrics` answers peers that are not on this machine.
-    pub metrics_remote: bool,
     /// Bounds of a mailbox.
     pub mailbox: MailboxLimits,
     /// What the schema shows and how much a document may ask for.
@@ -168,7 +177,10 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             database_url: None,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
+            listen: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)))],
+            listen_mode: 0o660,
+            tls: Tls { certificate: None, key: None, hsts: Duration::from_secs(31_536_000) },
+            admin: AdminAccess::default(),
             source: SourceKind::Postgres,
             store: None,
             auth: None,
@@ -179,7 +191,6 @@ impl Default for Config {
             graphiql: true,
             log_format: LogFormat::Text,
             log_filter: "info".into(),
-            metrics_remote: false,
             mailbox: MailboxLimits::default(),
             schema: SchemaOptions::default(),
             allow_list_file: None,
@@ -196,6 +207,7 @@ impl Default for Config {
                 body_bytes: 2 << 20,
                 header_bytes: 16 << 10,
                 request_time: Duration::from_secs(10),
+                idle: Duration::from_secs(75),
                 write_stall: Duration::from_secs(30),
             },
             reservations: ReservationLimits::default(),
@@ -309,6 +321,11 @@ impl Config {
             return refuse(
                 "settings `jwt.cookie` and `allowed_origins = *` do not go together: any web page could read with your \
                  users' cookies. List the origins of your own pages",
+            );
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return refuse(
+                "settings `tls.certificate` and `tls.key` need each other: one is the certificate, the other its private key",
             );
         }
         if self.limits.sockets < self.limits.connections {

@@ -27,3 +27,5 @@ pub mod limits;
 pub mod presence;
 
 pub mod revocation;
+
+pub mod arrival;

@@ -13,6 +13,8 @@ mod check;
 
 mod kick;
 
+mod listen;
+
 mod logging;
 
 mod schema;

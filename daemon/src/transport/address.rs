@@ -4,12 +4,12 @@
 //! the first address that no trusted proxy has is the client's. What stands left of it anybody can have
 //! written.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 
-use axum::extract::ConnectInfo;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 
+use crate::access::arrival::Arrival;
 use crate::access::limits::subject::Network;
 use crate::config::proxies::TrustedProxies;
 
@@ -32,8 +32,7 @@ pub struct ClientAddress {
 impl ClientAddress {
     /// The address of a request's client.
     pub fn of(head: &Parts, proxies: &TrustedProxies) -> Self {
-        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map(|ConnectInfo(address)| address.ip().to_canonical());
+        let peer = head.extensions.get::<Arrival>().and_then(|arrival| arrival.peer.ip());
         let forwarded = head.headers.contains_key(header::FORWARDED);
         let forwarded = forwarded || head.headers.contains_key(X_FORWARDED_FOR);
         let trusted = peer.map_or(proxies.trust_unix(), |address| proxies.trust(address));
@@ -162,9 +161,12 @@ fn node(text: &str) -> Hop {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use axum::http::Request;
 
     use super::*;
+    use crate::access::arrival::{Door, Peer};
 
     /// The client that a request from a peer is counted as, and whether it counts as local.
     fn of(peer: &str, lines: &[(&str, &str)]) -> String {
@@ -177,7 +179,8 @@ mod tests {
         let mut head = request.body(()).unwrap().into_parts().0;
         if peer != "unix" {
             let address: IpAddr = peer.parse().unwrap();
-            head.extensions.insert(ConnectInfo(SocketAddr::from((address, 1))));
+            let peer = Peer::Tcp(SocketAddr::from((address, 1)));
+            head.extensions.insert(Arrival { peer, encrypted: false, door: Door::Endpoint });
         }
         let client = ClientAddress::of(&head, &proxies);
         let network = match client.network {

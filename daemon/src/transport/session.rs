@@ -14,6 +14,7 @@ use super::Endpoint;
 use super::address::ClientAddress;
 use super::admission::Admission;
 use super::machine::{Action, Close, Machine, Operation, Phase};
+use super::websocket::WRITE_BUFFER_BYTES;
 use crate::access::token::{self, Presented};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
@@ -173,7 +174,7 @@ impl Session {
                 self.awaits_pong = false;
                 Ok(())
             }
-            Message::Ping(_) => socket.flush().await.map_err(|_| End::Gone), // the library's own pong
+            Message::Ping(_) => self.flush(socket).await, // the library's own pong
             Message::Close(_) => {
                 // Flushing sends the answer that the library has prepared.
                 let _ = tokio::time::timeout(CLOSE_TIME, socket.flush()).await;
@@ -378,7 +379,7 @@ impl Session {
         if self.client.is_some() && self.named_cursor.elapsed() >= CURSOR_AGE {
             self.name_cursor(socket).await
         } else {
-            socket.flush().await.map_err(|_| End::Gone)
+            self.flush(socket).await
         }
     }
 
@@ -386,7 +387,7 @@ impl Session {
     async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
         // If something waits, it brings its own cursor.
         let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
-        let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
+        let Some(cursor) = cursor else { return self.flush(socket).await };
         self.named_cursor = Instant::now();
         let message = self.machine.position(&cursor);
         self.send(socket, message.map(String::into_bytes)).await
@@ -399,12 +400,27 @@ impl Session {
     ) -> Result<(), End> {
         for frame in frames {
             self.admission.wrote(frame.len());
+            let time = self.endpoint.limits().write_stall + time_at_least(frame.len());
             // Results and our own JSON are UTF-8; if a result were not, this socket would end.
             let text = Bytes::from(frame).try_into().map_err(|_| close(1011, "Internal error"))?;
-            socket.feed(Message::Text(text)).await.map_err(|_| End::Gone)?;
+            let fed = tokio::time::timeout(time, socket.feed(Message::Text(text))).await;
+            fed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)?;
         }
-        socket.flush().await.map_err(|_| End::Gone)
+        self.flush(socket).await
     }
+
+    async fn flush(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        let time = self.endpoint.limits().write_stall + time_at_least(WRITE_BUFFER_BYTES);
+        let flushed = tokio::time::timeout(time, socket.flush()).await;
+        flushed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
+    }
+}
+
+/// The time that bytes may take besides the time of a stall. On a socket of its own the stall alone decides; a
+/// WebSocket inside HTTP/2 may have a closed window on a socket that gets on.
+fn time_at_least(bytes: usize) -> Duration {
+    const BYTES_PER_MS: usize = 4;
+    Duration::from_millis((bytes / BYTES_PER_MS) as u64)
 }
 
 type Incoming = Option<Result<Message, axum::Error>>;

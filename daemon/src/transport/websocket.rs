@@ -1,5 +1,7 @@
 //! WebSockets: the upgrade, and the subprotocols that a socket may speak.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
@@ -12,6 +14,7 @@ use futures_util::future::BoxFuture;
 use super::address::ClientAddress;
 use super::admission::Admission;
 use super::legacy_ws::{self, LegacyWs};
+use super::listener::UnderWay;
 use super::machine::{Close, Machine};
 use super::session::{Session, leave};
 use super::transport_ws::{self, TransportWs};
@@ -22,7 +25,7 @@ use crate::error::ClientError;
 /// The library's default of 128 KiB, times many sockets, is most of their memory (W15).
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Messages of one batch are gathered up to this size and written at once (W15).
-const WRITE_BUFFER_BYTES: usize = 16 << 10;
+pub const WRITE_BUFFER_BYTES: usize = 16 << 10;
 
 /// A protocol that the messages of a socket may follow.
 struct Subprotocol {
@@ -80,7 +83,9 @@ fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Respons
         .protocols(SUBPROTOCOLS.map(|subprotocol| subprotocol.name));
     let entry = enter(&endpoint, &head, upgrade.selected_protocol());
     let presented = endpoint.presented(&head);
+    let under_way = head.extensions.get::<Arc<UnderWay>>().cloned();
     let mut response = upgrade.on_upgrade(move |socket| async move {
+        let _under_way = under_way;
         match entry {
             Err(close) => leave(socket, close).await,
             Ok((address, admission, machine)) => {

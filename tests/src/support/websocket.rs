@@ -21,7 +21,16 @@ impl Socket {
 
     /// The same with further headers.
     pub async fn connect_with(daemon: &Daemon, protocol: &str, headers: &[(&'static str, &str)]) -> Self {
-        let mut request = format!("ws://{}/graphql", daemon.address).into_client_request().unwrap();
+        Self::connect_by(&format!("ws://{}/graphql", daemon.address), protocol, headers).await
+    }
+
+    /// The same at any URL.
+    pub async fn connect_to(url: &str, protocol: &str) -> Self {
+        Self::connect_by(url, protocol, &[]).await
+    }
+
+    async fn connect_by(url: &str, protocol: &str, headers: &[(&'static str, &str)]) -> Self {
+        let mut request = url.into_client_request().unwrap();
         for (name, value) in headers {
             request.headers_mut().insert(*name, value.parse().unwrap());
         }
@@ -72,6 +81,12 @@ impl Socket {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    /// Waits for a ping of the WebSocket itself, and answers it.
+    pub async fn next_ping(&mut self) {
+        while !matches!(self.receive_frame().await, Message::Ping(_)) {}
+        within("a pong", self.0.flush()).await.unwrap();
     }
 
     /// The payload of the next `next` message.

@@ -42,7 +42,7 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits.sockets",
-        "TCP connections in all",
+        "Sockets in all",
         "1 to 10000000",
         put!(c.limits.sockets = v.count(1, 10_000_000)),
     ),
@@ -67,9 +67,15 @@ pub(super) const SETTINGS: &[Setting] = &[
     ),
     setting(
         "limits.request_s",
-        "Time for a request's head, and for its body",
+        "Time for a request's head, for its body, and for a TLS handshake",
         "1 to 300 seconds",
         put!(c.limits.request_time = v.seconds(1, 300)),
+    ),
+    setting(
+        "limits.idle_s",
+        "Time for which a socket may stay between two requests",
+        "1 to 3600 seconds",
+        put!(c.limits.idle = v.seconds(1, 3_600)),
     ),
     setting(
         "limits.write_stall_s",
