@@ -229,7 +229,7 @@ impl ReservedStream {
                 if !self.operations.has(number) {
                     return;
                 }
-                match self.connection.subscribe(permit) {
+                match self.connection.subscribe(*permit) {
                     Ok(subscription) => {
                         self.operations.running(number, subscription);
                         self.admission.subscribed();
