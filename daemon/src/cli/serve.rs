@@ -32,6 +32,8 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let metrics = Metrics::register(&mut registry);
     let shutdown = Shutdown::new(config.drain);
     let service = service::start(&config, &metrics)?;
+    let control = service::control(&config)?;
+    let reservations = service::reservations(&config, control, &metrics, &shutdown)?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("cannot listen on {} (setting `listen`): {error}", config.listen))?;
@@ -44,7 +46,8 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         metrics: metrics.clone(),
         metrics_remote: config.metrics_remote,
     };
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
+    let endpoint =
+        Endpoint::new(service, authenticator, reservations, &config, metrics.clone(), shutdown.clone());
     let router = transport::router(endpoint).merge(admin::router(admin));
     let serving = listener::serve(listener, router, config.limits, metrics, shutdown.clone());
     let serving = tokio::spawn(serving);

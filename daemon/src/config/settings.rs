@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file for each kind, by what a setting is about: `service`, `access`, `documents`, `functions`,
-//! `limits`. The order of the table is the order of `--help`.
+//! `limits`, `reservations`. The order of the table is the order of `--help`.
 
 use std::sync::LazyLock;
 
@@ -29,6 +29,8 @@ mod documents;
 mod functions;
 
 mod limits;
+
+mod reservations;
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +89,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         documents::SETTINGS,
         functions::SETTINGS,
         limits::SETTINGS,
+        reservations::SETTINGS,
         service::TIMES,
     ];
     parts.concat()

@@ -1,5 +1,6 @@
 //! The endpoint with a service behind it: events from a publisher to the bytes of a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -16,6 +17,9 @@ use crate::service::{Service, ServiceOptions};
 use crate::shutdown::Shutdown;
 use crate::source::catalog::Catalog;
 use crate::source::memory::{self, Publisher};
+use crate::store::Reservations;
+use crate::store::control::Control;
+use crate::store::memory::MemoryStore;
 
 struct Running {
     publisher: Publisher,
@@ -32,7 +36,11 @@ async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
         Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
     let shutdown = Shutdown::new(Duration::ZERO);
     let authenticator = Authenticator::new(&config).unwrap();
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
+    let store = Arc::new(MemoryStore::new(config.reservation_limits()));
+    let reservations =
+        Reservations::start(store, Control::memory(), metrics.reservations.clone(), shutdown.clone());
+    let endpoint =
+        Endpoint::new(service, authenticator, reservations, &config, metrics.clone(), shutdown.clone());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(listener::serve(socket, router(endpoint), config.limits, metrics.clone(), shutdown));

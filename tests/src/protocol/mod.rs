@@ -16,6 +16,8 @@ mod persisted;
 
 mod raw;
 
+mod reservations;
+
 mod sse;
 
 mod websocket;
