@@ -54,6 +54,7 @@ say "test: the kept build of GraphiQL is what a build makes"
 scripts/build-ui.sh --check
 npm_install tests/clients
 python_install "$state/python" tests/clients/requirements.txt
+TIDINGS_TEST_NGINX=$(nginx_program "$state/nginx")
 
 scripts/cluster.sh start "$cluster" 15500 --test
 port=$(<"$cluster/port")
@@ -61,6 +62,7 @@ export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
 export TIDINGS_TEST_PGBIN=$pg_bin
 export TIDINGS_BIN=$target/debug/tidings
 export TIDINGS_TEST_PYTHON=$state/python/bin/python
+export TIDINGS_TEST_NGINX
 
 cargo test --workspace --exclude tidings --exclude tidings-tests
 cargo test -p tidings-tests -- "$@"

@@ -16,4 +16,6 @@ mod schema;
 
 mod streaming;
 
+mod wire;
+
 mod browser;

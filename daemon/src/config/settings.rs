@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //!
-//! One file for each kind, by what a setting is about: `service`, `access`, `documents`, `functions`,
+//! One file for each kind, by what a setting is about: `service`, `listener`, `access`, `documents`, `functions`,
 //! `limits`, `reservations`. The order of the table is the order of `--help`.
 
 use std::sync::LazyLock;
@@ -21,6 +21,8 @@ macro_rules! put {
 }
 
 mod service;
+
+mod listener;
 
 mod access;
 
@@ -84,6 +86,7 @@ const DAY_S: u64 = 86_400;
 pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let parts = [
         service::PLACE,
+        listener::SETTINGS,
         access::SETTINGS,
         service::CONDUCT,
         documents::SETTINGS,

@@ -38,7 +38,7 @@ impl Transport for EventStreams {
             let resumes = last_event_id.is_some();
             match stream::open(&endpoint, &head, body, Sse, last_event_id).await {
                 Ok(response) => response,
-                Err(error) if resumes && error.status() == 503 => shed(&endpoint, &error),
+                Err(error) if resumes && may_come_back(&error) => shed(&endpoint, &error),
                 Err(error) => refuse(&endpoint, &error),
             }
         }
@@ -54,11 +54,17 @@ pub fn last_event_id(head: &Parts) -> Option<String> {
     header.or_else(|| parameters::query_value(head, "lastEventId")).filter(|id| !id.is_empty())
 }
 
+/// Whether what is refused now may be had later.
+pub fn may_come_back(error: &ClientError) -> bool {
+    matches!(error.status(), 429 | 503)
+}
+
 /// For EventSource any status but 200 is final, so one that resumes is sent away by `retry:` (S22).
 pub fn shed(endpoint: &Endpoint, error: &ClientError) -> Response {
     endpoint.count_refusal(error);
     let mut farewell = Vec::new();
-    frame::sse_retry(&mut farewell, spread_retry_ms());
+    let wait_ms = error.retry_after_s().unwrap_or_default().saturating_mul(1_000);
+    frame::sse_retry(&mut farewell, wait_ms.max(RETRY_MS) + rand::rng().random_range(0..RETRY_SPREAD_MS));
     stream::respond(MEDIA_TYPE, Body::from(farewell))
 }
 

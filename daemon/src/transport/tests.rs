@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
-use super::{Endpoint, listener, router};
+use super::listener::{Listening, Reception};
+use super::{Endpoint, router};
+use crate::access::arrival::Door;
 use crate::access::authenticator::Authenticator;
-use crate::config::{AuthMode, Config};
+use crate::access::presence::Presence;
+use crate::access::revocation::Revocations;
+use crate::config::{AuthMode, Config, ListenAddress};
 use crate::event::Event;
 use crate::hub::mailbox::MailboxLimits;
 use crate::metrics::Metrics;
@@ -36,14 +40,25 @@ async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
         Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
     let shutdown = Shutdown::new(Duration::ZERO);
     let authenticator = Authenticator::new(&config).unwrap();
+    let revocations = Revocations::new(Presence::default(), Duration::ZERO);
+    revocations.replace(Vec::new());
     let store = Arc::new(MemoryStore::new(config.reservation_limits()));
     let reservations =
         Reservations::start(store, Control::memory(), metrics.reservations.clone(), shutdown.clone());
-    let endpoint =
-        Endpoint::new(service, authenticator, reservations, &config, metrics.clone(), shutdown.clone());
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(listener::serve(socket, router(endpoint), config.limits, metrics.clone(), shutdown));
+    let endpoint = Endpoint::new(
+        service,
+        authenticator,
+        revocations,
+        reservations,
+        &config,
+        metrics.clone(),
+        shutdown.clone(),
+    );
+    let listening = Listening::bind(&"127.0.0.1:0".parse().unwrap(), 0o600, "listen").await.unwrap();
+    let ListenAddress::Tcp(address) = listening.address().unwrap() else { unreachable!() };
+    let routes = router(endpoint);
+    let reception = Reception::new(Door::Endpoint, routes, config.limits, None, metrics.clone(), shutdown);
+    tokio::spawn(reception.serve(listening));
     Running { publisher, address, metrics }
 }
 

@@ -14,8 +14,6 @@ mod multipart;
 
 mod persisted;
 
-mod raw;
-
 mod reservations;
 
 mod sse;
@@ -25,6 +23,7 @@ mod websocket;
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Builder, Daemon, token};
+use crate::support::raw;
 
 /// A subscription that is live and quiet.
 const QUIET: &str = "subscription { events(channel: \"quiet\") { id } }";

@@ -6,6 +6,16 @@ pub mod daemon;
 
 pub(crate) mod database;
 
+pub mod files;
+
+pub mod certificates;
+
+pub mod http2;
+
+pub mod nginx;
+
+pub mod raw;
+
 pub mod script;
 
 pub mod sse;
