@@ -6,6 +6,8 @@ pub mod daemon;
 
 pub(crate) mod database;
 
+pub mod notes;
+
 pub mod script;
 
 pub mod sse;
@@ -13,3 +15,4 @@ pub mod sse;
 pub mod websocket;
 
 pub(crate) use database::{STEP_TIME_MAX, within};
+pub(crate) use notes::note;
