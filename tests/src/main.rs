@@ -17,3 +17,5 @@ mod schema;
 mod streaming;
 
 mod browser;
+
+mod clients;
