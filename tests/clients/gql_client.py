@@ -12,7 +12,7 @@ import asyncio
 import json
 
 from gql import Client, GraphQLRequest, gql
-from gql.transport.exceptions import TransportError
+from gql.transport.exceptions import TransportClosed, TransportConnectionFailed
 from gql.transport.websockets import WebsocketsTransport
 
 parser = argparse.ArgumentParser()
@@ -54,19 +54,34 @@ def new_transport():
 
 
 async def follow():
-    """Goes on for ever."""
+    """Goes on for ever, and says each time when the subscription is live."""
     extensions = arguments.extensions
     client = Client(transport=new_transport())
-    session = await client.connect_async(reconnecting=True)
-    while True:
+    sent = confirm_sending(client.transport)
+    session = await client.connect_async(reconnecting=True, retry_execute=False)
+
+    async def subscribe():
+        nonlocal extensions
         request = GraphQLRequest(arguments.document, extensions=extensions)
+        async for result in session.subscribe(request, get_execution_result=True):
+            say({"data": result.data, "extensions": result.extensions})
+            cursor = (result.extensions or {}).get("cursor")
+            if arguments.resume and cursor:
+                extensions = {**extensions, "cursor": cursor}
+
+    async def confirm():
+        # gql keeps results without data to itself, so an acknowledgement would not be seen.
+        await sent.wait()
+        await session.execute(gql("{ __typename }"))
+        say({"extensions": {"subscribed": True}})
+
+    while True:
+        sent.clear()
         try:
-            async for result in session.subscribe(request, get_execution_result=True):
-                say({"data": result.data, "extensions": result.extensions})
-                cursor = (result.extensions or {}).get("cursor")
-                if arguments.resume and cursor:
-                    extensions = {**extensions, "cursor": cursor}
-        except TransportError:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(subscribe())
+                tasks.create_task(confirm())
+        except* (TransportClosed, TransportConnectionFailed):
             # Connecting is the session's business; its state is not told.
             await asyncio.sleep(0.2)
 
