@@ -6,6 +6,8 @@ mod support;
 
 mod access;
 
+mod attack;
+
 mod extension;
 
 mod fidelity;
