@@ -41,6 +41,7 @@ begin
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
+    execute format('grant select on sequence tidings.events_id_seq to %s', role);
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
     execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
         'tidings.policies_of(oid, oid), tidings.select_policies(oid, name), '

@@ -2,7 +2,7 @@
 //! stable code and metric label, all in one place.
 
 use crate::graphql::error::GraphQLError;
-use crate::hub::mailbox::{CursorText, EndReason};
+use crate::hub::mailbox::{Bounds, CursorText, EndReason};
 
 /// A refusal or an end that is the endpoint's, not the document's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,12 +60,18 @@ pub enum ClientError {
     /// The mailbox was full.
     #[error("The client reads more slowly than events happen, and its buffer is full; subscribe again.")]
     SlowConsumer,
-    /// The database's history was replaced.
-    #[error("The database was restored or replaced, so this subscription cannot go on; subscribe again.")]
-    HistoryChanged,
+    /// The database's history is not the one that the cursor belongs to.
+    #[error(
+        "The database was restored or replaced, so this subscription cannot go on: there may be a gap. Subscribe again, \
+         without a cursor or after oldestCursor or newestCursor."
+    )]
+    HistoryChanged(Bounds),
     /// Retention removed events that had not been delivered.
-    #[error("Events were removed before they could be delivered, so there is a gap; subscribe again.")]
-    Expired,
+    #[error(
+        "Events were removed before they could be delivered, so there is a gap. Subscribe again, without a cursor or \
+         after oldestCursor or newestCursor."
+    )]
+    Expired(Bounds),
     /// The schema changed under the subscription.
     #[error("The schema has changed and this document is no longer valid.")]
     SchemaChanged,
@@ -103,8 +109,8 @@ impl ClientError {
             Self::Draining => "DRAINING",
             Self::TooManySubscriptions(_) => "TOO_MANY_SUBSCRIPTIONS",
             Self::SlowConsumer => "SLOW_CONSUMER",
-            Self::HistoryChanged => "CURSOR_HISTORY_CHANGED",
-            Self::Expired => "CURSOR_EXPIRED",
+            Self::HistoryChanged(_) => "CURSOR_HISTORY_CHANGED",
+            Self::Expired(_) => "CURSOR_EXPIRED",
             Self::SchemaChanged => "SCHEMA_CHANGED",
             Self::Undecided => "POLICIES_UNDECIDED",
             Self::InitialTooLarge(_) => "INITIAL_TOO_LARGE",
@@ -127,8 +133,8 @@ impl ClientError {
             Self::SingleConnectionUnsupported => 501,
             Self::Overloaded | Self::NotReady | Self::KeysUnavailable | Self::Draining => 503,
             Self::SlowConsumer
-            | Self::HistoryChanged
-            | Self::Expired
+            | Self::HistoryChanged(_)
+            | Self::Expired(_)
             | Self::SchemaChanged
             | Self::Undecided
             | Self::InitialTooLarge(_)
@@ -138,7 +144,11 @@ impl ClientError {
 
     /// The error in the form of a GraphQL error.
     pub fn to_graphql(&self) -> GraphQLError {
-        GraphQLError::new(self.code(), self.to_string())
+        let mut error = GraphQLError::new(self.code(), self.to_string());
+        if let Self::HistoryChanged(bounds) | Self::Expired(bounds) = self {
+            error.extensions.bounded_by(bounds);
+        }
+        error
     }
 
     /// The same with the cursor at which the subscription ended.
@@ -153,8 +163,8 @@ impl From<EndReason> for ClientError {
     fn from(reason: EndReason) -> Self {
         match reason {
             EndReason::SlowConsumer => Self::SlowConsumer,
-            EndReason::HistoryChanged => Self::HistoryChanged,
-            EndReason::Expired => Self::Expired,
+            EndReason::HistoryChanged(bounds) => Self::HistoryChanged(bounds),
+            EndReason::Expired(bounds) => Self::Expired(bounds),
             EndReason::SchemaChanged => Self::SchemaChanged,
             EndReason::Undecided => Self::Undecided,
             EndReason::InitialTooLarge(limit) => Self::InitialTooLarge(limit),

@@ -10,15 +10,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::snapshot::Snapshot;
 
-/// Version of the encoding, in the upper bits of the first byte.
+/// Version of the encoding, in the upper half of the first byte; the lower is the number of parts.
 const VERSION: u8 = 1;
 
-/// Most running transactions that a cursor may name; PostgreSQL itself allows 262,143 backends,
-/// and what a client sends must not make us allocate without bound.
-const IN_PROGRESS_MAX: u64 = 65_536;
+/// Most beginnings of batches in one set.
+pub const PARTS_MAX: usize = 15;
+
+/// Most running transactions that a snapshot of a cursor may name: what a client sends must not make us allocate
+/// without bound.
+const IN_PROGRESS_MAX: u64 = 16_384;
 
 /// Longest cursor text that is looked at, in bytes.
-pub const CURSOR_TEXT_BYTES_MAX: usize = 256 * 1024;
+pub const CURSOR_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// A set of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Cursor {
     pub seen: Arc<Snapshot>,
     /// Besides, the beginning of the next batch.
     pub within: Option<Within>,
+    /// And of batches before it that were left in the middle, as far as they reach beyond it; hardly ever any.
+    pub left: Vec<Within>,
 }
 
 /// The part of a batch that has been seen: a batch is ordered by event id.
@@ -43,6 +48,15 @@ pub struct Within {
     pub upto: i64,
 }
 
+/// What retention may have removed: every event that the snapshot sees, up to an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    /// Of the events that it sees
+    pub snapshot: Snapshot,
+    /// those up to this id.
+    pub top: i64,
+}
+
 /// Why a text is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor is not one that this service made; start without a cursor")]
@@ -52,19 +66,36 @@ impl Cursor {
     /// Whether the event with this id and xid is in the set.
     pub fn contains(&self, id: i64, xid: u64) -> bool {
         let before = id <= self.top && self.seen.sees(xid);
-        before || self.within.as_ref().is_some_and(|within| id <= within.upto && within.snapshot.sees(xid))
+        before || self.parts().any(|part| id <= part.upto && part.snapshot.sees(xid))
+    }
+
+    /// The beginnings of batches.
+    pub fn parts(&self) -> impl Iterator<Item = &Within> {
+        self.within.iter().chain(&self.left)
+    }
+
+    /// Whether an event that was removed may be missing from the set.
+    pub fn lacks(&self, floor: &Floor) -> bool {
+        self.top < floor.top || !self.seen.covers(&floor.snapshot)
+    }
+
+    /// Whether everything in the other set is in this one, of which no batch is open. Sets of one database contain each
+    /// other one way or the other.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.history == other.history && self.top >= other.top && self.seen.covers(&other.seen)
     }
 
     /// The text that clients see and send back: base64url, typically under 40 characters.
     pub fn encode(&self) -> Arc<str> {
         let mut bytes = Vec::with_capacity(32);
-        bytes.push(VERSION << 1 | u8::from(self.within.is_some()));
+        let parts = self.parts().take(PARTS_MAX).count();
+        bytes.push(VERSION << 4 | parts as u8);
         bytes.extend_from_slice(&self.history.to_le_bytes());
         put_varint(&mut bytes, zigzag(self.top));
         put_snapshot(&mut bytes, &self.seen, 0);
-        if let Some(within) = &self.within {
-            put_snapshot(&mut bytes, &within.snapshot, self.seen.xmax());
-            put_varint(&mut bytes, zigzag(within.upto.wrapping_sub(self.top)));
+        for part in self.parts().take(PARTS_MAX) {
+            put_snapshot(&mut bytes, &part.snapshot, self.seen.xmax());
+            put_varint(&mut bytes, zigzag(part.upto.wrapping_sub(self.top)));
         }
         URL_SAFE_NO_PAD.encode(bytes).into()
     }
@@ -76,22 +107,23 @@ impl Cursor {
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
         let (&first, rest) = bytes.split_first().ok_or(CursorError)?;
-        if first >> 1 != VERSION {
+        if first >> 4 != VERSION {
             return Err(CursorError);
         }
         let (history, mut rest) = rest.split_first_chunk::<8>().ok_or(CursorError)?;
         let top = unzigzag(take_varint(&mut rest)?);
         let seen = Arc::new(take_snapshot(&mut rest, 0)?);
-        let within = if first & 1 == 1 {
+        let mut parts = Vec::new();
+        for _ in 0..first & 0x0f {
             let snapshot = Arc::new(take_snapshot(&mut rest, seen.xmax())?);
-            Some(Within { snapshot, upto: unzigzag(take_varint(&mut rest)?).wrapping_add(top) })
-        } else {
-            None
-        };
+            parts.push(Within { snapshot, upto: unzigzag(take_varint(&mut rest)?).wrapping_add(top) });
+        }
         if !rest.is_empty() {
             return Err(CursorError);
         }
-        Ok(Self { history: u64::from_le_bytes(*history), top, seen, within })
+        let mut parts = parts.into_iter();
+        let (within, left) = (parts.next(), parts.collect());
+        Ok(Self { history: u64::from_le_bytes(*history), top, seen, within, left })
     }
 }
 
@@ -163,6 +195,7 @@ mod tests {
             top: 1_000_000,
             seen: Arc::new(seen.parse().unwrap()),
             within: within.map(|(text, upto)| Within { snapshot: Arc::new(text.parse().unwrap()), upto }),
+            left: Vec::new(),
         }
     }
 
@@ -174,7 +207,9 @@ mod tests {
         // Xids restart lower after a crash that lost the last of them.
         let crashed = cursor("7:20:7", Some(("12:12:", 999_000)));
         let extreme = Cursor { top: i64::MIN, ..cursor("1:18446744073709551615:", Some(("1:1:", i64::MAX))) };
-        for original in [&plain, &batch, &crashed, &extreme] {
+        let left = vec![Within { snapshot: Arc::new("9:40:9,30".parse().unwrap()), upto: 1_000_009 }; 2];
+        let twice = Cursor { left, ..batch.clone() };
+        for original in [&plain, &batch, &crashed, &extreme, &twice] {
             assert_eq!(Cursor::decode(&original.encode()).as_ref(), Ok(original));
         }
         assert!(plain.encode().len() < 40, "{}", plain.encode());
