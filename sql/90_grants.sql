@@ -41,6 +41,7 @@ begin
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
+    execute format('grant select on sequence tidings.events_id_seq to %s', role);
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents, '
         'tidings.nodes, tidings.node_connections to %s', role);
     execute format('grant select on tidings.revocations, tidings.active_connections to %s', role);

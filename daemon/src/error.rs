@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::graphql::error::GraphQLError;
-use crate::hub::mailbox::{CursorText, EndReason};
+use crate::hub::mailbox::{Bounds, CursorText, EndReason};
 
 /// Whose connections are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,12 +125,18 @@ pub enum ClientError {
     /// The mailbox was full.
     #[error("The client reads more slowly than events happen, and its buffer is full; subscribe again.")]
     SlowConsumer,
-    /// The database's history was replaced.
-    #[error("The database was restored or replaced, so this subscription cannot go on; subscribe again.")]
-    HistoryChanged,
+    /// The database's history is not the one that the cursor belongs to.
+    #[error(
+        "The database was restored or replaced, so this subscription cannot go on: there may be a gap. Subscribe again, \
+         without a cursor or after oldestCursor or newestCursor."
+    )]
+    HistoryChanged(Bounds),
     /// Retention removed events that had not been delivered.
-    #[error("Events were removed before they could be delivered, so there is a gap; subscribe again.")]
-    Expired,
+    #[error(
+        "Events were removed before they could be delivered, so there is a gap. Subscribe again, without a cursor or \
+         after oldestCursor or newestCursor."
+    )]
+    Expired(Bounds),
     /// The schema changed under the subscription.
     #[error("The schema has changed and this document is no longer valid.")]
     SchemaChanged,
@@ -181,8 +187,8 @@ impl ClientError {
             Self::TooManyOperations(_) => "TOO_MANY_OPERATIONS",
             Self::RateLimited => "RATE_LIMITED",
             Self::SlowConsumer => "SLOW_CONSUMER",
-            Self::HistoryChanged => "CURSOR_HISTORY_CHANGED",
-            Self::Expired => "CURSOR_EXPIRED",
+            Self::HistoryChanged(_) => "CURSOR_HISTORY_CHANGED",
+            Self::Expired(_) => "CURSOR_EXPIRED",
             Self::SchemaChanged => "SCHEMA_CHANGED",
             Self::Undecided => "POLICIES_UNDECIDED",
             Self::InitialTooLarge(_) => "INITIAL_TOO_LARGE",
@@ -217,8 +223,8 @@ impl ClientError {
             | Self::StoreUnavailable
             | Self::Draining => 503,
             Self::SlowConsumer
-            | Self::HistoryChanged
-            | Self::Expired
+            | Self::HistoryChanged(_)
+            | Self::Expired(_)
             | Self::SchemaChanged
             | Self::Undecided
             | Self::InitialTooLarge(_)
@@ -271,7 +277,11 @@ impl ClientError {
 
     /// The error in the form of a GraphQL error.
     pub fn to_graphql(&self) -> GraphQLError {
-        GraphQLError::new(self.code(), self.to_string())
+        let mut error = GraphQLError::new(self.code(), self.to_string());
+        if let Self::HistoryChanged(bounds) | Self::Expired(bounds) = self {
+            error.extensions.bounded_by(bounds);
+        }
+        error
     }
 
     /// The same with the cursor at which the subscription ended.
@@ -287,8 +297,8 @@ impl From<EndReason> for ClientError {
         match reason {
             EndReason::SlowConsumer => Self::SlowConsumer,
             EndReason::RateLimited => Self::RateLimited,
-            EndReason::HistoryChanged => Self::HistoryChanged,
-            EndReason::Expired => Self::Expired,
+            EndReason::HistoryChanged(bounds) => Self::HistoryChanged(bounds),
+            EndReason::Expired(bounds) => Self::Expired(bounds),
             EndReason::SchemaChanged => Self::SchemaChanged,
             EndReason::Undecided => Self::Undecided,
             EndReason::InitialTooLarge(limit) => Self::InitialTooLarge(limit),

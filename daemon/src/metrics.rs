@@ -20,6 +20,8 @@ pub mod endpoint;
 
 pub mod initial;
 
+pub mod replay;
+
 pub mod reservations;
 
 pub mod resolvers;
@@ -29,6 +31,7 @@ pub mod row_security;
 pub use access::AccessMetrics;
 pub use endpoint::{CaseLabel, EndpointMetrics};
 pub use initial::InitialMetrics;
+pub use replay::ReplayMetrics;
 pub use reservations::ReservationMetrics;
 pub use resolvers::ResolverMetrics;
 pub use row_security::RowSecurityMetrics;
@@ -82,6 +85,8 @@ pub struct Metrics {
     pub row_security: RowSecurityMetrics,
     /// What the reads of `@initial` count.
     pub initial: InitialMetrics,
+    /// What replay counts.
+    pub replay: ReplayMetrics,
     /// The channels that are counted by name.
     channels: Arc<Mutex<HashSet<String>>>,
 }
@@ -108,6 +113,7 @@ impl Default for Metrics {
             resolvers: ResolverMetrics::default(),
             row_security: RowSecurityMetrics::default(),
             initial: InitialMetrics::default(),
+            replay: ReplayMetrics::default(),
             channels: Arc::default(),
         }
     }
@@ -161,6 +167,7 @@ impl Metrics {
         metrics.resolvers.register(registry);
         metrics.row_security.register(registry);
         metrics.initial.register(registry);
+        metrics.replay.register(registry);
         metrics
     }
 
@@ -175,7 +182,8 @@ impl Metrics {
         }
     }
 
-    fn channel_label(&self, channel: &str) -> ChannelLabel {
+    /// The label of a channel.
+    pub fn channel_label(&self, channel: &str) -> ChannelLabel {
         let mut known = self.channels.lock();
         let named =
             known.contains(channel) || (known.len() < CHANNELS_MAX && known.insert(channel.to_owned()));

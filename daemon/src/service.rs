@@ -52,7 +52,7 @@ use crate::graphql::request::Request;
 use crate::graphql::schema::{Schema, SchemaOptions};
 use crate::hub::audience::Identity;
 use crate::hub::dispatch::Hub;
-use crate::hub::mailbox::{CursorText, EndReason, MailboxLimits};
+use crate::hub::mailbox::{Bounds, CursorText, EndReason, MailboxLimits};
 use crate::metrics::Metrics;
 use crate::source::catalog::Catalog;
 use crate::source::status::SourceStatus;
@@ -69,6 +69,11 @@ mod live;
 mod permit;
 
 mod place;
+
+mod replay;
+
+#[cfg(test)]
+mod simulator;
 
 mod resume;
 
@@ -146,12 +151,17 @@ struct Shared {
 impl Service {
     /// Starts to follow a source. Needs a tokio runtime.
     pub fn start(source: impl Source, options: ServiceOptions) -> Self {
-        let hub = Arc::new(Hub::new(options.metrics.clone()));
+        let history = source.history();
+        let hub = Arc::new(Hub::new(options.metrics.clone(), history.is_some()));
         let shared = Arc::new(Shared { options, schema: RwLock::new(None), live: live::Registry::default() });
         let status = source.status();
         let stop = CancellationToken::new();
         let (ready_sender, ready) = watch::channel(false);
         let follower = Follower { hub: hub.clone(), shared: shared.clone(), ready: ready_sender };
+        if let Some(history) = history {
+            let replaying = replay::run(hub.clone(), history, shared.options.metrics.replay.clone());
+            tokio::spawn(stop.clone().run_until_cancelled_owned(replaying));
+        }
         tokio::spawn(stop.clone().run_until_cancelled_owned(follower.follow(source)));
         Self(Arc::new(Inner { hub, shared, status, ready, _stop: stop.drop_guard() }))
     }
@@ -283,9 +293,10 @@ impl Follower {
                 Step::Start(cursor) => self.hub.start(&cursor),
                 Step::Gap(gap, cursor) => {
                     // Everybody is told, with the cursor up to which nothing is missing.
+                    let bounds = Bounds { oldest: "".into(), newest: cursor.encode() };
                     self.hub.end_all(match gap {
-                        Gap::HistoryChanged => EndReason::HistoryChanged,
-                        Gap::Expired => EndReason::Expired,
+                        Gap::HistoryChanged => EndReason::HistoryChanged(bounds),
+                        Gap::Expired => EndReason::Expired(bounds),
                     });
                     self.hub.start(&cursor);
                 }

@@ -1946,6 +1946,9 @@ create table tidings.retention_floor (
     singleton boolean primary key default true check (singleton),
     -- Null until something was removed for the first time.
     snapshot pg_snapshot,
+    -- The highest id that was removed. A set that does not reach it may lack an event though its snapshot sees the
+    -- xid: a crash gives xids of lost transactions to new ones.
+    top bigint not null default 0,
     moved_at timestamptz
 );
 insert into tidings.retention_floor default values;
@@ -1983,6 +1986,8 @@ set search_path = pg_catalog, pg_temp
 -- A writer that waits behind our lock request waits no longer than this; we come back later.
 set lock_timeout = '20ms'
 as $$
+declare
+    slot_top bigint;
 begin
     if not tidings.slot_settled_in(slot, floor) then
         return 'in use';
@@ -1996,7 +2001,9 @@ begin
     if not tidings.slot_settled_in(slot, floor) then
         return 'in use';
     end if;
+    execute format('select max(id) from tidings.events_%s', slot) into slot_top;
     execute format('truncate tidings.events_%s', slot);
+    update tidings.retention_floor f set top = greatest(f.top, slot_top);
     -- Snapshots of one server follow one another, so the later of the two covers both.
     update tidings.retention_floor f
     set snapshot = remove_slot.floor, moved_at = clock_timestamp()
@@ -2432,6 +2439,7 @@ begin
     execute format('grant usage on schema tidings to %s', role);
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
+    execute format('grant select on sequence tidings.events_id_seq to %s', role);
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents, '
         'tidings.nodes, tidings.node_connections to %s', role);
     execute format('grant select on tidings.revocations, tidings.active_connections to %s', role);

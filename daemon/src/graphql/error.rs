@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::hub::mailbox::{Bounds, CursorText};
+
 /// An error of a request or of a field.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GraphQLError {
@@ -34,6 +36,30 @@ pub struct Extensions {
     /// Where the subscription stood when it ended, if it was a subscription that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Where a subscription can go on whose cursor is of no use.
+    #[serde(flatten)]
+    pub bounds: Option<Box<Elsewhere>>,
+}
+
+/// Where a subscription can go on, if it accepts a gap.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Elsewhere {
+    /// With everything that is still there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_cursor: Option<String>,
+    /// With what happens from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub newest_cursor: Option<String>,
+}
+
+impl Extensions {
+    /// Names where a subscription can go on.
+    pub fn bounded_by(&mut self, bounds: &Bounds) {
+        let named = |cursor: &CursorText| (!cursor.is_empty()).then(|| cursor.to_string());
+        let (oldest_cursor, newest_cursor) = (named(&bounds.oldest), named(&bounds.newest));
+        self.bounds = Some(Box::new(Elsewhere { oldest_cursor, newest_cursor }));
+    }
 }
 
 impl GraphQLError {
@@ -43,7 +69,7 @@ impl GraphQLError {
             message: message.into(),
             locations: Vec::new(),
             path: Vec::new(),
-            extensions: Extensions { code, cursor: None },
+            extensions: Extensions { code, cursor: None, bounds: None },
         }
     }
 }

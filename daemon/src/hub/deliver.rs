@@ -56,14 +56,24 @@ impl<'a> Stop<'a> {
 }
 
 /// A result, or the place where it will be.
-enum Made {
+#[derive(Clone)]
+pub(super) enum Made {
     Now(Bytes),
     Later(Arc<Slot>),
 }
 
+/// Where results go.
+pub(super) trait Receive {
+    /// Whether a subscriber, who matches and may see the event, is to get its result.
+    fn wants(&self, subscriber: &Subscriber) -> bool;
+
+    /// Hands it the result; false if it turns out not to be for it.
+    fn put(&mut self, subscriber: &Arc<Subscriber>, made: &Made) -> bool;
+}
+
 impl Made {
-    /// Puts it into the mailbox of a subscriber; false if it is not for it.
-    fn push(&self, subscriber: &Subscriber, stop: &Stop<'_>) -> Result<bool, Full> {
+    /// Puts it into the mailbox of a subscriber of the stream; false if it is not for it.
+    pub(super) fn push(&self, subscriber: &Subscriber, stop: &Stop<'_>) -> Result<bool, Full> {
         let (cursor, before, unless) = match &subscriber.initial {
             None => return self.push_at(subscriber, stop, stop.cursor(), None),
             Some(initial) => match initial.relation_now(stop.place()) {
@@ -121,8 +131,6 @@ pub(super) struct Results {
     passed: HashMap<usize, (bool, Arc<dyn Predicate>)>,
     /// Who was met by scan: nobody gets an event twice.
     met: HashSet<u64>,
-    /// Those whose mailboxes had no room.
-    pub(super) full: Vec<Arc<Subscriber>>,
     pub(super) delivered: u64,
 }
 
@@ -132,20 +140,20 @@ impl Results {
         groups: &Groups,
         found: Found,
         parsed: &ParsedEvent<'_>,
-        stop: &Stop<'_>,
+        receiver: &mut impl Receive,
     ) {
         for (&key, group) in groups {
             if !self.passes(key, group, parsed) {
                 continue;
             }
-            let result = self.result(key, group, parsed);
+            let mut made = None;
             for subscriber in group.subscribers.values() {
                 if found == Found::ByScan && !self.met.insert(subscriber.id) {
                     continue;
                 }
-                match result.push(subscriber, stop) {
-                    Ok(delivered) => self.delivered += u64::from(delivered),
-                    Err(_) => self.full.push(subscriber.clone()),
+                if receiver.wants(subscriber) {
+                    let made = made.get_or_insert_with(|| self.result(key, group, parsed));
+                    self.delivered += u64::from(receiver.put(subscriber, made));
                 }
             }
         }

@@ -73,10 +73,10 @@ pub enum EndReason {
     SlowConsumer,
     /// More than may be delivered to its user in this time: `RATE_LIMITED`. The connection's doing, not the hub's.
     RateLimited,
-    /// The source's history was replaced under us: `CURSOR_HISTORY_CHANGED`.
-    HistoryChanged,
-    /// Retention removed events before the source fetched them: `CURSOR_EXPIRED`.
-    Expired,
+    /// The history is not the one that the subscription's cursor belongs to: `CURSOR_HISTORY_CHANGED`.
+    HistoryChanged(Bounds),
+    /// Retention removed events before they were delivered: `CURSOR_EXPIRED`.
+    Expired(Bounds),
     /// A schema change made the document invalid: `SCHEMA_CHANGED`.
     SchemaChanged,
     /// Whether the subscriber may see an event could not be decided: `POLICIES_UNDECIDED`.
@@ -85,4 +85,13 @@ pub enum EndReason {
     InitialTooLarge(Box<str>),
     /// The rows to begin with could not be read, for the reason here: `INITIAL_FAILED`.
     InitialFailed(Box<str>),
+}
+
+/// Where a subscription can go on instead, if it accepts a gap; either is empty where it is not known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Bounds {
+    /// With everything that is still there.
+    pub oldest: CursorText,
+    /// With what happens from now on.
+    pub newest: CursorText,
 }

@@ -1,10 +1,11 @@
-//! Subscriptions that begin with what is there: the current rows first, then every change that those rows
-//! do not contain yet.
+//! What comes before the stream: the current rows of a subscription that begins with them, or the events that
+//! one has missed ([`super::replay`]); then every event that those do not contain yet.
 //!
-//! Such a subscription is registered before its rows are read, so that no change is missed. What is dispatched
-//! meanwhile waits in its mailbox behind the rows. Once they are there, the moment at which they were
+//! Such a subscription is registered before what comes first is read to its end, so that nothing is missed. What is
+//! dispatched meanwhile waits in its mailbox behind it. Once it is there, the moment at which it was
 //! read, a set of events like every cursor, decides about each of those: what is in the set is dropped.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::mailbox::{CursorText, EndReason, Mailbox};
+use super::entry::Entry;
+use super::mailbox::{Bounds, CursorText, EndReason, Mailbox};
 use crate::source::Batch;
 use crate::source::cursor::{Cursor, Within};
 use crate::source::snapshot::Snapshot;
@@ -30,6 +32,9 @@ pub type Rows = Arc<[Bytes]>;
 #[derive(Debug)]
 pub(super) struct Initial {
     state: Mutex<State>,
+    /// Of a subscription that has missed events: those that were read and not delivered yet. Locked under the lock of
+    /// its mailbox only, which counts them.
+    pub(super) replayed: Mutex<VecDeque<Entry>>,
     /// Whether the stream has come past the moment of the rows: nothing is left to decide about what
     /// it brings.
     passed: AtomicBool,
@@ -39,7 +44,18 @@ pub(super) struct Initial {
 enum State {
     Waiting,
     Read { rows: Rows, base: Cursor },
-    Failed(EndReason),
+    Replayed { base: Cursor },
+    Failed { reason: EndReason, cursor: CursorText },
+}
+
+/// What a mailbox finds in the place of what comes first.
+pub(super) enum Begun {
+    /// The rows and the cursor that stands behind them.
+    Rows(Rows, CursorText),
+    /// Every event that was missed has been handed over.
+    Replayed,
+    /// There is nothing to come: why, and where the subscription stands.
+    Failed(EndReason, CursorText),
 }
 
 /// How an event relates to the rows.
@@ -84,7 +100,11 @@ impl Place {
 
 impl Initial {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State::Waiting), passed: AtomicBool::new(false) })
+        Arc::new(Self {
+            state: Mutex::new(State::Waiting),
+            replayed: Mutex::default(),
+            passed: AtomicBool::new(false),
+        })
     }
 
     /// How the event at the place to which the stream has come relates to the rows.
@@ -104,8 +124,8 @@ impl Initial {
         let state = self.state.lock();
         let base = match &*state {
             State::Waiting => return Relation::Unknown,
-            State::Failed(_) => return Relation::Contained,
-            State::Read { base, .. } => base,
+            State::Failed { .. } => return Relation::Contained,
+            State::Read { base, .. } | State::Replayed { base } => base,
         };
         if place.start.includes(base) {
             return Relation::Later;
@@ -113,10 +133,11 @@ impl Initial {
         if base.contains(place.id, place.xid) {
             return Relation::Contained;
         }
-        // Moments of one database contain each other one way or the other: the batch began before the
-        // rows were read and ends after it.
+        let own = with(base, &place.start);
+        let upto = |id| upto(&own, &place.snapshot, id).encode();
+        let before = upto(place.id - 1);
         if place.ends {
-            let before = upto(base, place, place.id - 1);
+            // The batch began before what came first was read, and ends after it: it lacked the event.
             let cursor = Cursor {
                 top: base.top.max(place.start.top).max(place.id),
                 seen: place.snapshot.clone(),
@@ -124,32 +145,56 @@ impl Initial {
             };
             return Relation::Ahead { cursor: cursor.encode(), before };
         }
-        Relation::Ahead { cursor: upto(base, place, place.id), before: upto(base, place, place.id - 1) }
+        Relation::Ahead { cursor: upto(place.id), before }
     }
 
     /// Where the subscription stands when the stream has come to a cursor; nothing if the rows are not there,
     /// because without them it has not begun.
     pub(super) fn stands_at(&self, stream: &Cursor) -> Option<Cursor> {
         match &*self.state.lock() {
-            State::Waiting | State::Failed(_) => None,
-            State::Read { base, .. } if stream.includes(base) => Some(stream.clone()),
-            State::Read { base, .. } => Some(base.clone()),
+            State::Waiting | State::Failed { .. } => None,
+            State::Read { base, .. } | State::Replayed { base } => {
+                let ahead = || Cursor { within: stream.within.clone(), ..with(base, stream) };
+                Some(if stream.includes(base) { stream.clone() } else { ahead() })
+            }
         }
     }
 
-    /// The rows and the cursor that stands behind them, or why there are none; nothing while they are read.
-    pub(super) fn take(&self) -> Option<Result<(Rows, CursorText), EndReason>> {
+    /// What has become of it; nothing while it is read.
+    pub(super) fn take(&self) -> Option<Begun> {
         match &mut *self.state.lock() {
             State::Waiting => None,
-            State::Failed(reason) => Some(Err(reason.clone())),
-            State::Read { rows, base } => Some(Ok((std::mem::take(rows), base.encode()))),
+            State::Failed { reason, cursor } => Some(Begun::Failed(reason.clone(), cursor.clone())),
+            State::Read { rows, base } => Some(Begun::Rows(std::mem::take(rows), base.encode())),
+            State::Replayed { .. } => Some(Begun::Replayed),
         }
+    }
+
+    /// Everything up to here has been handed over; the stream decides by it.
+    pub(super) fn replayed_up_to(&self, base: Cursor) {
+        *self.state.lock() = State::Replayed { base };
+    }
+
+    /// The subscription ends here.
+    pub(super) fn fail(&self, reason: EndReason, cursor: CursorText) {
+        *self.state.lock() = State::Failed { reason, cursor };
     }
 }
 
-/// The rows and the events of the batch up to and including an id.
-fn upto(base: &Cursor, place: &Place, id: i64) -> CursorText {
-    Cursor { within: Some(Within { snapshot: place.snapshot.clone(), upto: id }), ..base.clone() }.encode()
+/// What came first, and what the stream has brought in batches that are complete. Moments of one database contain
+/// each other one way or the other, unless it crashed between them and gave xids that one had counted as finished to
+/// new transactions: then it takes both to name what has been seen.
+fn with(base: &Cursor, stream: &Cursor) -> Cursor {
+    if base.includes(stream) {
+        return base.clone();
+    }
+    let left = vec![Within { snapshot: stream.seen.clone(), upto: stream.top }];
+    Cursor { left, ..base.clone() }
+}
+
+/// Besides, the events of a batch up to and including an id.
+fn upto(own: &Cursor, snapshot: &Arc<Snapshot>, id: i64) -> Cursor {
+    Cursor { within: Some(Within { snapshot: snapshot.clone(), upto: id }), ..own.clone() }
 }
 
 /// The duty to say what a subscription begins with. Dropped undone, the subscription ends: it never waits
@@ -170,18 +215,18 @@ impl Duty {
     /// Hands over the rows and the moment at which they were read.
     pub fn done(mut self, rows: Rows, base: Cursor) {
         if self.history != Some(base.history) {
-            return self.failed(EndReason::HistoryChanged);
+            return self.failed(EndReason::HistoryChanged(Bounds::default()));
         }
         let bytes = rows.iter().map(Bytes::len).sum();
         self.settle(match self.mailbox.reserve(bytes) {
             Ok(()) => State::Read { rows, base },
-            Err(_) => State::Failed(EndReason::SlowConsumer),
+            Err(_) => failed(EndReason::SlowConsumer),
         });
     }
 
     /// Ends the subscription instead.
     pub fn failed(mut self, reason: EndReason) {
-        self.settle(State::Failed(reason));
+        self.settle(failed(reason));
     }
 
     fn settle(&mut self, state: State) {
@@ -191,10 +236,15 @@ impl Duty {
     }
 }
 
+/// Without its rows a subscription has come to no place.
+fn failed(reason: EndReason) -> State {
+    State::Failed { reason, cursor: "".into() }
+}
+
 impl Drop for Duty {
     fn drop(&mut self) {
         if !self.done {
-            self.settle(State::Failed(EndReason::InitialFailed("the rows could not be read".into())));
+            self.settle(failed(EndReason::InitialFailed("the rows could not be read".into())));
         }
     }
 }

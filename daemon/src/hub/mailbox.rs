@@ -7,10 +7,11 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-use super::initial::{Initial, Rows};
+use super::entry::Entry;
+use super::initial::{Begun, Initial, Rows};
 use super::later::Later;
 
-pub use super::delivery::{CursorText, Delivery, EndReason, SubscriptionId};
+pub use super::delivery::{Bounds, CursorText, Delivery, EndReason, SubscriptionId};
 
 /// How much a mailbox holds. When a result does not fit, its subscription ends with
 /// [`EndReason::SlowConsumer`] after what is in the mailbox already; nothing is dropped silently.
@@ -35,6 +36,8 @@ pub struct Mailbox {
     limits: MailboxLimits,
     state: Mutex<State>,
     filled: Notify,
+    /// Somebody has read, or need not wait any more.
+    emptied: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -46,33 +49,15 @@ struct State {
     /// By subscription: what waits because its first is still being made. None is empty.
     held: HashMap<SubscriptionId, VecDeque<Entry>>,
     held_entries: usize,
+    /// How many entries are [`Entry::Initial`].
+    places: usize,
+    /// Events that were missed and wait before the stream, see [`Initial::replayed`].
+    replayed: usize,
     /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
     /// slot in the moment before [`Mailbox::settled`] counts it.
     bytes: isize,
     /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
     last_event: u64,
-}
-
-/// A delivery, or the place of one that is still being made.
-#[derive(Debug)]
-enum Entry {
-    Now(Delivery),
-    Later(Later),
-    /// The rows that a subscription begins with.
-    Initial {
-        subscription: SubscriptionId,
-        initial: Arc<Initial>,
-    },
-}
-
-impl Entry {
-    fn subscription(&self) -> SubscriptionId {
-        match self {
-            Self::Now(delivery) => delivery.subscription(),
-            Self::Later(later) => later.subscription,
-            Self::Initial { subscription, .. } => *subscription,
-        }
-    }
 }
 
 /// The mailbox had no room.
@@ -82,7 +67,7 @@ pub struct Full;
 impl Mailbox {
     /// An empty mailbox.
     pub fn new(limits: MailboxLimits) -> Self {
-        Self { limits, state: Mutex::default(), filled: Notify::new() }
+        Self { limits, state: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
     }
 
     /// Adds a result of the event with this running number.
@@ -139,7 +124,92 @@ impl Mailbox {
     pub(super) fn push_initial(&self, subscription: SubscriptionId, initial: &Arc<Initial>) {
         let mut state = self.state.lock();
         state.later += 1;
+        state.places += 1;
         self.append(state, Entry::Initial { subscription, initial: initial.clone() });
+    }
+
+    /// Adds the result of an event that was missed, to what comes before the stream. Takes no more than half of the
+    /// mailbox, so that the stream has the other.
+    ///
+    /// # Errors
+    ///
+    /// If that is full; the mailbox is left as it was.
+    pub(super) fn push_replayed(self: &Arc<Self>, initial: &Initial, entry: Entry) -> Result<(), Full> {
+        let mut state = self.state.lock();
+        let bytes = match &entry {
+            Entry::Now(Delivery::Next { result, .. }) => size(result),
+            Entry::Now(_) | Entry::Later(_) | Entry::Initial { .. } => 0,
+        };
+        let fits = state.replayed < self.limits.messages.div_ceil(2)
+            && state.bytes + bytes <= self.limits.bytes.cast_signed();
+        // As above, a single large one fits whenever others would be waited for in vain.
+        if !fits && !state.has_room(self.limits) {
+            return Err(Full);
+        }
+        state.bytes += bytes;
+        if let Entry::Later(later) = &entry {
+            state.bytes += later.slot.watch(self).unwrap_or(0).cast_signed();
+        }
+        state.replayed += 1;
+        initial.replayed.lock().push_back(entry);
+        drop(state);
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Drops what the stream has put behind the place of what comes first: it is to be read again.
+    pub(super) fn forget_stream(&self, subscription: SubscriptionId, initial: &Arc<Initial>) {
+        let mut state = self.state.lock();
+        let State { queue, held, held_entries, bytes, .. } = &mut *state;
+        let mut behind = false;
+        let mut stays = |entry: &Entry| {
+            if entry.subscription() != subscription {
+                return true;
+            }
+            if let Entry::Initial { initial: found, .. } = entry {
+                behind |= Arc::ptr_eq(found, initial);
+                return true;
+            }
+            let Entry::Later(later) = entry else { return true };
+            // What is not settled yet will be dropped when it is.
+            let Some(size) = later.slot.bytes().filter(|_| behind && later.unless.is_some()) else {
+                return true;
+            };
+            *bytes -= size.cast_signed();
+            false
+        };
+        if let Some(entries) = held.get_mut(&subscription) {
+            let before = entries.len();
+            entries.retain(&mut stays);
+            *held_entries -= before - entries.len();
+        }
+        queue.retain(&mut stays);
+        drop(state);
+        self.emptied.notify_waiters();
+    }
+
+    /// Waits until at least half of it is empty, for as long as that is wanted; [`Mailbox::wake_waiting`] has it look.
+    pub(super) async fn room(&self, wanted: impl Fn() -> bool) {
+        loop {
+            let emptied = self.emptied.notified();
+            tokio::pin!(emptied);
+            // From here on no call is missed.
+            emptied.as_mut().enable();
+            if self.has_room() || !wanted() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Whether at least half of it is empty.
+    pub(super) fn has_room(&self) -> bool {
+        self.state.lock().has_room(self.limits)
+    }
+
+    /// Lets those look again who wait for room.
+    pub(super) fn wake_waiting(&self) {
+        self.emptied.notify_waiters();
     }
 
     /// Makes room for rows, unless what waits already leaves none.
@@ -181,6 +251,8 @@ impl Mailbox {
         loop {
             let before = into.len();
             self.state.lock().take_ready(into);
+            // Also if nothing came of what was taken.
+            self.emptied.notify_waiters();
             if into.len() > before {
                 return;
             }
@@ -192,7 +264,7 @@ impl Mailbox {
     /// the connection has seen all that there was for it up to that event.
     pub fn is_quiet_since(&self, event: u64) -> bool {
         let state = self.state.lock();
-        state.len() == 0 && state.last_event <= event
+        state.len() == 0 && state.replayed == 0 && state.last_event <= event
     }
 }
 
@@ -205,6 +277,11 @@ impl State {
     /// Entries.
     fn len(&self) -> usize {
         self.queue.len() + self.held_entries
+    }
+
+    fn has_room(&self, limits: MailboxLimits) -> bool {
+        self.len() - self.places + self.replayed <= limits.messages / 2
+            && self.bytes <= limits.bytes.cast_signed() / 2
     }
 
     /// Takes what is ready. A result that is still being made holds back its own subscription only.
@@ -272,31 +349,50 @@ impl State {
                 }
                 None => return Some(Entry::Later(later)),
             },
-            Entry::Initial { subscription, initial } => match initial.take() {
-                Some(begun) => self.begin(subscription, begun, into),
-                None => return Some(Entry::Initial { subscription, initial }),
-            },
+            Entry::Initial { subscription, initial } => {
+                match self.take_replayed(&initial, into).then(|| initial.take()).flatten() {
+                    Some(Begun::Rows(rows, cursor)) => self.begin(subscription, &rows, &cursor, into),
+                    Some(Begun::Replayed) => {}
+                    Some(Begun::Failed(reason, cursor)) => {
+                        into.push(Delivery::End { subscription, reason, cursor });
+                    }
+                    None => return Some(Entry::Initial { subscription, initial }),
+                }
+                self.places -= 1;
+            }
         }
         None
+    }
+
+    /// Takes the events that were missed, as far as they are ready. True if none is left.
+    fn take_replayed(&mut self, initial: &Initial, into: &mut Vec<Delivery>) -> bool {
+        let mut replayed = initial.replayed.lock();
+        while let Some(entry) = replayed.pop_front() {
+            if let Some(waiting) = self.take_entry(entry, into) {
+                replayed.push_front(waiting);
+                return false;
+            }
+            self.replayed -= 1;
+        }
+        // A burst must not pin its high-water mark.
+        replayed.shrink_to(64);
+        true
     }
 
     /// Takes the rows that a subscription begins with. The last of them is where it can be resumed.
     fn begin(
         &mut self,
         subscription: SubscriptionId,
-        begun: Result<(Rows, CursorText), EndReason>,
+        rows: &Rows,
+        cursor: &CursorText,
         into: &mut Vec<Delivery>,
     ) {
-        let (rows, cursor) = match begun {
-            Ok(begun) => begun,
-            Err(reason) => return into.push(Delivery::End { subscription, reason, cursor: "".into() }),
-        };
         for (index, result) in rows.iter().enumerate() {
             self.bytes -= size(result);
             let cursor = if index + 1 == rows.len() { cursor.clone() } else { "".into() };
             into.push(Delivery::Whole { subscription, result: result.clone(), cursor });
         }
-        into.push(Delivery::Begun { subscription, rows: rows.len(), cursor });
+        into.push(Delivery::Begun { subscription, rows: rows.len(), cursor: cursor.clone() });
     }
 }
 

@@ -21,11 +21,17 @@ mod later;
 
 pub mod mailbox;
 
+mod entry;
+
+pub mod subscribed;
+
 pub mod route;
 
 mod deliver;
 
 pub mod dispatch;
+
+pub mod replay;
 
 #[cfg(test)]
 mod tests;

@@ -74,6 +74,14 @@ impl Slot {
         }
     }
 
+    /// The size of the result, if it is settled.
+    pub(super) fn bytes(&self) -> Option<usize> {
+        match &*self.0.lock() {
+            State::Waiting(_) => None,
+            State::Settled(outcome) => Some(outcome.bytes()),
+        }
+    }
+
     /// Has a mailbox told when the result is settled; its size, if it is already.
     pub(super) fn watch(&self, mailbox: &Arc<Mailbox>) -> Option<usize> {
         match &mut *self.0.lock() {

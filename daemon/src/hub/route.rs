@@ -6,7 +6,7 @@
 //! found there may still have a residual predicate; equal ones are evaluated once for an event.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
 use dashmap::mapref::one::Ref;
@@ -18,6 +18,7 @@ use super::initial::Initial;
 use super::mailbox::{Mailbox, SubscriptionId};
 use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
 use super::promise::Deferral;
+use super::subscribed::Subscribed;
 use super::table::Table;
 use crate::event::{Event, Operation};
 
@@ -31,15 +32,10 @@ pub struct Subscriber {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) interest: Interest,
     pub(super) identity: Arc<Identity>,
-    /// The rows that it begins with, if it asked for them.
+    /// What comes before the stream: rows that it begins with, or events that it has missed.
     pub(super) initial: Option<Arc<Initial>>,
-}
-
-impl Subscriber {
-    /// Whether it began with the rows that were there.
-    pub fn begins_with_rows(&self) -> bool {
-        self.initial.is_some()
-    }
+    /// The subscription that goes by it.
+    pub(super) owner: Weak<Subscribed>,
 }
 
 /// Subscribers of one identity that share residual, projection and deferral: they get the same bytes of the same

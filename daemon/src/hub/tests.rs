@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::audience::Identity;
 use super::dispatch::Hub;
-use super::mailbox::{Delivery, EndReason, Mailbox, MailboxLimits, SubscriptionId};
+use super::mailbox::{Bounds, Delivery, EndReason, Mailbox, MailboxLimits, SubscriptionId};
 use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
-use super::route::Subscriber;
+use super::subscribed::Subscribed;
 use crate::event::{Audience, Event, Operation};
 use crate::metrics::Metrics;
 use crate::source::catalog::Catalog;
@@ -53,7 +53,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let (publisher, source) = memory::source(Catalog::default(), 100);
-        Self { hub: Hub::new(Metrics::default()), publisher, source, projection: Arc::default() }
+        Self { hub: Hub::new(Metrics::default(), false), publisher, source, projection: Arc::default() }
     }
 
     fn subscribe(&self, topics: &[Topic], constraints: &[(&str, &str)], tenant: Option<&str>) -> Client {
@@ -84,8 +84,8 @@ impl Fixture {
         };
         let identity = Arc::new(Identity { tenant: tenant.map(Into::into), ..Identity::default() });
         let mailbox = Arc::new(Mailbox::new(limits));
-        let subscriber = self.hub.subscribe(interest, identity, mailbox.clone(), SubscriptionId(0));
-        Client { mailbox, subscriber }
+        let subscribed = self.hub.subscribe(interest, identity, mailbox.clone(), SubscriptionId(0));
+        Client { mailbox, subscribed }
     }
 
     /// Publishes the events and dispatches until the source has handed all of them over.
@@ -112,7 +112,7 @@ impl Fixture {
 
 struct Client {
     mailbox: Arc<Mailbox>,
-    subscriber: Arc<Subscriber>,
+    subscribed: Arc<Subscribed>,
 }
 
 impl Client {
@@ -233,7 +233,7 @@ async fn one_of_several_values_matches_and_nobody_gets_an_event_twice() {
     let expected = [r#"{"id":1"#, r#"{"id":4"#, r#"{"id":5"#];
     assert_eq!(client.read().await, expected, "a record that was cut may match");
     assert_eq!(other.read().await, [r#"{"id":5"#]);
-    fixture.hub.unsubscribe(&client.subscriber);
+    fixture.hub.unsubscribe(&client.subscribed);
     fixture.publish(vec![insert(r#"{"id":1,"state":"new"}"#)]).await;
     assert_eq!(client.read().await, [""; 0]);
 }
@@ -265,8 +265,8 @@ async fn an_unsubscribed_client_gets_nothing_more() {
     let mut fixture = Fixture::new();
     let topics = [Topic::Channel("chat".into())];
     let client = fixture.subscribe(&topics, &[("room", "7")], Some("acme"));
-    fixture.hub.unsubscribe(&client.subscriber);
-    fixture.hub.unsubscribe(&client.subscriber);
+    fixture.hub.unsubscribe(&client.subscribed);
+    fixture.hub.unsubscribe(&client.subscribed);
     fixture.publish(vec![chat(r#"{"room":7}"#)]).await;
     assert_eq!(client.read().await, [""; 0]);
     assert_eq!(fixture.projection.0.load(Ordering::Relaxed), 0);
@@ -277,8 +277,8 @@ async fn a_change_of_history_ends_everybody_once() {
     let mut fixture = Fixture::new();
     let both = fixture.subscribe(&[Topic::Channel("a".into()), Topic::Channel("b".into())], &[], None);
     fixture.publish(vec![chat("{}")]).await;
-    fixture.hub.end_all(EndReason::HistoryChanged);
-    assert_eq!(both.read().await, ["End(HistoryChanged)"]);
+    fixture.hub.end_all(EndReason::HistoryChanged(Bounds::default()));
+    assert_eq!(both.read().await, ["End(HistoryChanged(Bounds { oldest: \"\", newest: \"\" }))"]);
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{CursorText, Delivery, Mailbox, SubscriptionId};
+use crate::hub::project::Interest;
+use crate::source::cursor::Cursor;
 
 /// One client stream: an identity and a mailbox. Dropping it ends all its subscriptions.
 #[derive(Debug)]
@@ -65,7 +67,7 @@ impl Connection {
         let schema = shared.schema.read();
         let Some(schema) = schema.as_ref() else { return Err(vec![not_ready()]) };
         let (prepared, authorization) = schema.prepare_authorized(&permit.request, &self.identity);
-        let interest = match prepared {
+        let mut interest = match prepared {
             Prepared::Subscription(_) if authorization != permit.authorization => {
                 return Err(vec![outdated()]);
             }
@@ -76,29 +78,18 @@ impl Connection {
                 return Err(vec![GraphQLError::new("BAD_USER_INPUT", message)]);
             }
         };
-        // Rows that are being read keep their place, also when their subscription has ended meanwhile.
-        if interest.beginning.is_some() && self.mailbox.is_full() {
-            let message = "Too much waits for this connection; read it, then subscribe again";
-            return Err(vec![GraphQLError::new("SLOW_CONSUMER", message)]);
-        }
         if permit.after.is_some() {
-            let message = "This server cannot resume from a cursor yet; subscribe without one";
-            return Err(vec![GraphQLError::new("CURSOR_UNSUPPORTED", message)]);
+            // Whoever goes on after a cursor has had the rows.
+            interest.beginning = None;
         }
+        self.check(&permit, &interest).map_err(|error| vec![error])?;
         let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;
-        let mut request = permit.request;
+        let Permit { mut request, after, .. } = permit;
         schema.trim(&mut request, &self.identity);
-        let parts = Parts {
-            request,
-            authorization,
-            identity: self.identity.clone(),
-            mailbox: self.mailbox.clone(),
-            subscription,
-        };
         // Taken before the subscription starts, so that nothing after it can be missing.
-        let cursor = self.service.0.hub.position().cursor;
+        let cursor = after.as_deref().map_or_else(|| self.service.cursor(), Cursor::encode);
         if let Some(throttle) = &interest.throttle {
             self.throttles.add(subscription, throttle, cursor.clone());
         } else if let Some(rationed) = &mut self.rationed {
@@ -111,10 +102,34 @@ impl Connection {
         } else if acknowledges {
             self.acknowledgements.push(acknowledgement::of(subscription, None, cursor));
         }
+        let (identity, mailbox) = (self.identity.clone(), self.mailbox.clone());
+        let parts = Parts {
+            request,
+            authorization,
+            identity,
+            mailbox,
+            subscription,
+            after: after.map(|after| *after),
+        };
         self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
         shared.options.metrics.subscriptions.inc();
         tracing::debug!(subscription = subscription.0, "subscription is live");
         Ok(subscription)
+    }
+
+    /// Whether the connection can carry the subscription.
+    fn check(&self, permit: &Permit, interest: &Interest) -> Result<(), GraphQLError> {
+        if permit.after.is_some() && !self.service.0.hub.replays() {
+            let message =
+                "This source keeps no events, so nobody can go on after a cursor; subscribe without one";
+            return Err(GraphQLError::new("CURSOR_UNSUPPORTED", message));
+        }
+        // What comes before the stream keeps its place, also when its subscription has ended meanwhile.
+        if (interest.beginning.is_some() || permit.after.is_some()) && self.mailbox.is_full() {
+            let message = "Too much waits for this connection; read it, then subscribe again";
+            return Err(GraphQLError::new("SLOW_CONSUMER", message));
+        }
+        Ok(())
     }
 
     /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.

@@ -13,7 +13,8 @@ use crate::hub::audience::Identity;
 use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::{EndReason, Mailbox, SubscriptionId};
 use crate::hub::project::Interest;
-use crate::hub::route::Subscriber;
+use crate::hub::subscribed::Subscribed;
+use crate::source::cursor::Cursor;
 use crate::source::functions::Call;
 
 /// Every live subscription of the service.
@@ -32,7 +33,7 @@ pub(super) struct Live {
     authorization: Option<Call>,
     identity: Arc<Identity>,
     /// Nothing once the subscription has ended.
-    subscriber: Mutex<Option<Arc<Subscriber>>>,
+    subscribed: Mutex<Option<Arc<Subscribed>>>,
 }
 
 /// What a subscription is made of.
@@ -42,23 +43,28 @@ pub(super) struct Parts {
     pub(super) identity: Arc<Identity>,
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) subscription: SubscriptionId,
+    /// What has been seen already; nothing if it begins now.
+    pub(super) after: Option<Cursor>,
 }
 
 impl Registry {
     /// Registers a subscription and makes it live.
     pub(super) fn start(&self, hub: &Hub, parts: Parts, interest: Interest) -> Arc<Live> {
-        let Parts { request, authorization, identity, mailbox, subscription } = parts;
+        let Parts { request, authorization, identity, mailbox, subscription, after } = parts;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let live = Arc::new(Live {
             number,
             request,
             authorization,
             identity: identity.clone(),
-            subscriber: Mutex::new(None),
+            subscribed: Mutex::new(None),
         });
         // Held, so that a reload does not miss it.
-        let mut slot = live.subscriber.lock();
-        *slot = Some(hub.subscribe(interest, identity, mailbox, subscription));
+        let mut slot = live.subscribed.lock();
+        *slot = Some(match after {
+            None => hub.subscribe(interest, identity, mailbox, subscription),
+            Some(after) => hub.resume(interest, identity, mailbox, subscription, after),
+        });
         drop(slot);
         self.live.lock().insert(number, live.clone());
         live
@@ -66,8 +72,8 @@ impl Registry {
 
     /// Ends a subscription on the client's behalf. Ending it twice does nothing.
     pub(super) fn end(&self, hub: &Hub, live: &Live) {
-        if let Some(subscriber) = live.subscriber.lock().take() {
-            hub.unsubscribe(&subscriber);
+        if let Some(subscribed) = live.subscribed.lock().take() {
+            hub.unsubscribe(&subscribed);
         }
         self.live.lock().remove(&live.number);
     }
@@ -79,14 +85,15 @@ impl Registry {
     pub(super) fn reload(&self, hub: &Hub, schema: &Schema) {
         let all: Vec<Arc<Live>> = self.live.lock().values().cloned().collect();
         for live in all {
-            let mut slot = live.subscriber.lock();
-            let Some(old) = slot.take() else { continue };
+            let mut slot = live.subscribed.lock();
+            let Some(subscribed) = slot.take() else { continue };
             match schema.prepare_authorized(&live.request, &live.identity) {
                 (Prepared::Subscription(interest), authorization) if authorization == live.authorization => {
-                    *slot = Some(hub.replace(&old, interest));
+                    hub.replace(&subscribed, interest);
+                    *slot = Some(subscribed);
                 }
                 (Prepared::Subscription(_) | Prepared::Query(_) | Prepared::Refused(_), _) => {
-                    hub.end(&old, EndReason::SchemaChanged);
+                    hub.end(&subscribed, EndReason::SchemaChanged);
                 }
             }
         }
@@ -96,11 +103,11 @@ impl Registry {
 impl Live {
     /// Whether it began, or begins, with the rows that were there.
     pub(super) fn begins_with_rows(&self) -> bool {
-        self.subscriber.lock().as_ref().is_some_and(|subscriber| subscriber.begins_with_rows())
+        self.subscribed.lock().as_ref().is_some_and(|subscribed| subscribed.begins_with_rows())
     }
 
     /// Whether it has ended, or the stream contains the rows that it began with.
     pub(super) fn is_past_beginning(&self, hub: &Hub) -> bool {
-        self.subscriber.lock().as_ref().is_none_or(|subscriber| hub.is_past_beginning(subscriber))
+        self.subscribed.lock().as_ref().is_none_or(|subscribed| hub.is_past_beginning(subscribed))
     }
 }

@@ -10,15 +10,18 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::snapshot::Snapshot;
 
-/// Version of the encoding, in the upper bits of the first byte.
+/// Version of the encoding, in the upper half of the first byte; the lower is the number of parts.
 const VERSION: u8 = 1;
 
-/// Most running transactions that a cursor may name; PostgreSQL itself allows 262,143 backends,
-/// and what a client sends must not make us allocate without bound.
-const IN_PROGRESS_MAX: u64 = 65_536;
+/// Most beginnings of batches in one set.
+pub const PARTS_MAX: usize = 15;
+
+/// Most running transactions that a snapshot of a cursor may name: what a client sends must not make us allocate
+/// without bound.
+const IN_PROGRESS_MAX: u64 = 16_384;
 
 /// Longest cursor text that is looked at, in bytes.
-pub const CURSOR_TEXT_BYTES_MAX: usize = 256 * 1024;
+pub const CURSOR_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// A set of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub struct Cursor {
     pub seen: Arc<Snapshot>,
     /// Besides, the beginning of the next batch.
     pub within: Option<Within>,
+    /// And of batches before it that were left in the middle, as far as they reach beyond it; hardly ever any.
+    pub left: Vec<Within>,
 }
 
 /// The part of a batch that has been seen: a batch is ordered by event id.
@@ -43,6 +48,15 @@ pub struct Within {
     pub upto: i64,
 }
 
+/// What retention may have removed: every event that the snapshot sees, up to an id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Floor {
+    /// Of the events that it sees
+    pub snapshot: Snapshot,
+    /// those up to this id.
+    pub top: i64,
+}
+
 /// Why a text is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor is not one that this service made; start without a cursor")]
@@ -52,44 +66,57 @@ impl Cursor {
     /// Whether the event with this id and xid is in the set.
     pub fn contains(&self, id: i64, xid: u64) -> bool {
         let before = id <= self.top && self.seen.sees(xid);
-        before || self.within.as_ref().is_some_and(|within| id <= within.upto && within.snapshot.sees(xid))
+        before || self.parts().any(|part| id <= part.upto && part.snapshot.sees(xid))
     }
 
-    /// Whether everything in the other set is in this one, as far as can be told without the part of a batch
-    /// that the other has seen.
+    /// The beginnings of batches.
+    pub fn parts(&self) -> impl Iterator<Item = &Within> {
+        self.within.iter().chain(&self.left)
+    }
+
+    /// Whether an event that was removed may be missing from the set.
+    pub fn lacks(&self, floor: &Floor) -> bool {
+        self.top < floor.top || !self.seen.covers(&floor.snapshot)
+    }
+
+    /// Whether everything in the other set is in this one, of which no batch is open. Sets of one database contain each
+    /// other one way or the other.
     pub fn includes(&self, other: &Self) -> bool {
         self.history == other.history && self.top >= other.top && self.seen.covers(&other.seen)
     }
 
-    /// What is in one of the sets or in both; nothing if they are of different histories. Where that is no set
-    /// that a cursor can be, a little less: who goes on from there sees something twice rather than not at all.
+    /// What is in one of the sets or in both; nothing if they are of different histories.
     pub fn union(&self, other: &Self) -> Option<Self> {
         if self.history != other.history {
             return None;
         }
-        // Snapshots of one database contain each other one way or the other.
-        let (more, less) = if self.seen.covers(&other.seen) { (self, other) } else { (other, self) };
-        let within = match (&more.within, &less.within) {
-            (Some(one), Some(two)) if two.upto > one.upto && two.snapshot.covers(&one.snapshot) => Some(two),
-            (None, Some(two)) => Some(two),
-            (one, _) => one.as_ref(),
-        };
-        // What the larger snapshot sees of a batch, it sees.
-        let within = within.filter(|within| !more.seen.covers(&within.snapshot));
-        let top = more.top.max(less.top);
-        Some(Self { history: more.history, top, seen: more.seen.clone(), within: within.cloned() })
+        let (more, less) = if other.includes(self) { (other, self) } else { (self, other) };
+        let base = Within { snapshot: less.seen.clone(), upto: less.top };
+        let mut parts: Vec<Within> = Vec::new();
+        for part in more.parts().chain([&base]).chain(less.parts()) {
+            let reaches = |snapshot: &Snapshot, upto| upto >= part.upto && snapshot.covers(&part.snapshot);
+            if reaches(&more.seen, more.top) || parts.iter().any(|it| reaches(&it.snapshot, it.upto)) {
+                continue;
+            }
+            parts.retain(|it| part.upto < it.upto || !part.snapshot.covers(&it.snapshot));
+            parts.push(part.clone());
+        }
+        let mut parts = parts.into_iter();
+        let (within, left) = (parts.next(), parts.collect());
+        Some(Self { history: more.history, top: more.top, seen: more.seen.clone(), within, left })
     }
 
     /// The text that clients see and send back: base64url, typically under 40 characters.
     pub fn encode(&self) -> Arc<str> {
         let mut bytes = Vec::with_capacity(32);
-        bytes.push(VERSION << 1 | u8::from(self.within.is_some()));
+        let parts = self.parts().take(PARTS_MAX).count();
+        bytes.push(VERSION << 4 | parts as u8);
         bytes.extend_from_slice(&self.history.to_le_bytes());
         put_varint(&mut bytes, zigzag(self.top));
         put_snapshot(&mut bytes, &self.seen, 0);
-        if let Some(within) = &self.within {
-            put_snapshot(&mut bytes, &within.snapshot, self.seen.xmax());
-            put_varint(&mut bytes, zigzag(within.upto.wrapping_sub(self.top)));
+        for part in self.parts().take(PARTS_MAX) {
+            put_snapshot(&mut bytes, &part.snapshot, self.seen.xmax());
+            put_varint(&mut bytes, zigzag(part.upto.wrapping_sub(self.top)));
         }
         URL_SAFE_NO_PAD.encode(bytes).into()
     }
@@ -101,22 +128,23 @@ impl Cursor {
         }
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| CursorError)?;
         let (&first, rest) = bytes.split_first().ok_or(CursorError)?;
-        if first >> 1 != VERSION {
+        if first >> 4 != VERSION {
             return Err(CursorError);
         }
         let (history, mut rest) = rest.split_first_chunk::<8>().ok_or(CursorError)?;
         let top = unzigzag(take_varint(&mut rest)?);
         let seen = Arc::new(take_snapshot(&mut rest, 0)?);
-        let within = if first & 1 == 1 {
+        let mut parts = Vec::new();
+        for _ in 0..first & 0x0f {
             let snapshot = Arc::new(take_snapshot(&mut rest, seen.xmax())?);
-            Some(Within { snapshot, upto: unzigzag(take_varint(&mut rest)?).wrapping_add(top) })
-        } else {
-            None
-        };
+            parts.push(Within { snapshot, upto: unzigzag(take_varint(&mut rest)?).wrapping_add(top) });
+        }
         if !rest.is_empty() {
             return Err(CursorError);
         }
-        Ok(Self { history: u64::from_le_bytes(*history), top, seen, within })
+        let mut parts = parts.into_iter();
+        let (within, left) = (parts.next(), parts.collect());
+        Ok(Self { history: u64::from_le_bytes(*history), top, seen, within, left })
     }
 }
 
@@ -188,6 +216,7 @@ mod tests {
             top: 1_000_000,
             seen: Arc::new(seen.parse().unwrap()),
             within: within.map(|(text, upto)| Within { snapshot: Arc::new(text.parse().unwrap()), upto }),
+            left: Vec::new(),
         }
     }
 
@@ -199,7 +228,9 @@ mod tests {
         // Xids restart lower after a crash that lost the last of them.
         let crashed = cursor("7:20:7", Some(("12:12:", 999_000)));
         let extreme = Cursor { top: i64::MIN, ..cursor("1:18446744073709551615:", Some(("1:1:", i64::MAX))) };
-        for original in [&plain, &batch, &crashed, &extreme] {
+        let left = vec![Within { snapshot: Arc::new("9:40:9,30".parse().unwrap()), upto: 1_000_009 }; 2];
+        let twice = Cursor { left, ..batch.clone() };
+        for original in [&plain, &batch, &crashed, &extreme, &twice] {
             assert_eq!(Cursor::decode(&original.encode()).as_ref(), Ok(original));
         }
         assert!(plain.encode().len() < 40, "{}", plain.encode());
@@ -215,6 +246,33 @@ mod tests {
         assert!(!cursor.contains(1_000_006, 25), "behind that part");
         assert!(cursor.contains(1_000_001, 10), "was running before, has finished within the batch");
         assert!(!cursor.contains(1_000_006, 12), "the xid was reused after a crash");
+    }
+
+    #[test]
+    fn a_union_holds_what_either_holds() {
+        let set = |seen: &str, top, within: Option<(&str, i64)>| Cursor { top, ..cursor(seen, within) };
+        let sets = [
+            set("10:20:10", 30, None),
+            set("22:22:", 32, None),
+            set("10:20:10", 30, Some(("15:30:15", 36))),
+            set("10:20:10", 30, Some(("15:34:15,32", 34))),
+            set("22:22:", 32, Some(("15:34:", 33))),
+            // After a crash that lost transactions.
+            set("18:18:", 40, None),
+        ];
+        for one in &sets {
+            for other in &sets {
+                let both = one.union(other).unwrap();
+                let read = Cursor::decode(&both.encode()).unwrap();
+                for (id, xid) in (25..45).flat_map(|id| (8..36).map(move |xid| (id, xid))) {
+                    let either = one.contains(id, xid) || other.contains(id, xid);
+                    assert_eq!(both.contains(id, xid), either, "{id} {xid} {one:?} {other:?}");
+                    assert_eq!(read.contains(id, xid), either);
+                }
+                assert!(both.left.len() <= 2, "{both:?}");
+            }
+        }
+        assert_eq!(sets[0].union(&Cursor { history: 1, ..sets[1].clone() }), None);
     }
 
     #[test]

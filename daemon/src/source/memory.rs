@@ -1,12 +1,16 @@
 //! A source without a database: events published by API. For tests, benches and embedding.
 
+mod kept;
+
 use std::sync::Arc;
 
+use kept::Kept;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 
 use super::catalog::Catalog;
 use super::cursor::Cursor;
+use super::history::History;
 use super::snapshot::Snapshot;
 use super::status::SourceStatus;
 use super::{Batch, Source, Step};
@@ -50,6 +54,7 @@ pub struct MemorySource {
     /// Every event is a transaction of its own; its id is its xid.
     published: u64,
     at: Cursor,
+    kept: Arc<Kept>,
     status: Arc<SourceStatus>,
 }
 
@@ -62,10 +67,12 @@ pub fn source(catalog: Catalog, capacity: usize) -> (Publisher, MemorySource) {
         top: 0,
         seen: Arc::new(Snapshot::new(1, Vec::new())),
         within: None,
+        left: Vec::new(),
     };
     let pending = vec![Step::Start(at.clone()), Step::Catalog(catalog)];
+    let kept = Arc::new(Kept::new(at.history));
     let status = Arc::new(SourceStatus::always_current());
-    (Publisher(sender), MemorySource { inputs, pending, published: 0, at, status })
+    (Publisher(sender), MemorySource { inputs, pending, published: 0, at, kept, status })
 }
 
 impl Publisher {
@@ -112,6 +119,7 @@ impl MemorySource {
         let snapshot = Arc::new(Snapshot::new(self.published + 1, Vec::new()));
         let batch = Batch { events, start: self.at.clone(), snapshot, last: true };
         self.at = batch.end();
+        self.kept.keep(&batch.events);
         batch
     }
 }
@@ -144,6 +152,10 @@ impl Source for MemorySource {
             self.pending.push(Step::Batch(batch));
         }
         self.pending.remove(0)
+    }
+
+    fn history(&self) -> Option<Arc<dyn History>> {
+        Some(self.kept.clone())
     }
 
     fn status(&self) -> Arc<SourceStatus> {

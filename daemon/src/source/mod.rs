@@ -14,6 +14,8 @@ pub mod policies;
 
 pub mod rows;
 
+pub mod history;
+
 pub mod memory;
 
 pub mod postgres;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 
 use catalog::Catalog;
 use cursor::{Cursor, Within};
+use history::History;
 use snapshot::Snapshot;
 
 use crate::event::Event;
@@ -31,6 +34,9 @@ pub trait Source: Send + 'static {
     /// Waits for the next step. A source never ends by itself: it reconnects, and says in its
     /// [`status::SourceStatus`] when it cannot.
     fn next(&mut self) -> impl Future<Output = Step> + Send;
+
+    /// What reads events again, if anything does.
+    fn history(&self) -> Option<Arc<dyn History>>;
 
     /// Where the source stands with its origin, for readiness.
     fn status(&self) -> Arc<status::SourceStatus>;
@@ -95,6 +101,7 @@ impl Batch {
             top: [Some(self.start.top), within_top, last_id].into_iter().flatten().max().unwrap_or_default(),
             seen: self.snapshot.clone(),
             within: None,
+            left: Vec::new(),
         }
     }
 }

@@ -314,7 +314,7 @@ mod tests {
     #[test]
     fn l05_an_error_is_one_object() {
         let errors =
-            [ClientError::SlowConsumer.to_graphql_at(&"c".into()), ClientError::Expired.to_graphql()];
+            [ClientError::SlowConsumer.to_graphql_at(&"c".into()), ClientError::Undecided.to_graphql()];
         let error = &messages(&ready().error_message("a", &errors))[0];
         assert_eq!((&error["type"], &error["id"]), (&json!("error"), &json!("a")));
         assert_eq!(error["payload"]["extensions"], json!({ "code": "SLOW_CONSUMER", "cursor": "c" }));

@@ -161,7 +161,7 @@ async fn l05_a_refused_document_is_an_error_with_one_object() {
     }
     let resuming = json!({ "query": QUIET, "extensions": { "cursor": "c" } });
     socket.send(json!({ "type": "start", "id": "1", "payload": resuming })).await;
-    assert_eq!(error(&mut socket, Some("1")).await.1, "CURSOR_UNSUPPORTED");
+    assert_eq!(error(&mut socket, Some("1")).await.1, "CURSOR_INVALID");
     subscribe(&mut socket, "1").await; // the id is free
     socket.send(start("2", QUIET)).await;
     assert_eq!(error(&mut socket, Some("2")).await.1, "TOO_MANY_SUBSCRIPTIONS");

@@ -127,7 +127,7 @@ async fn m06_errors_before_execution_are_a_payload() {
     }
     let body = json!({ "query": QUIET, "extensions": { "cursor": "c" } });
     let response = request(&daemon, APOLLO, &alice(), &body).await.response().await;
-    assert_eq!(code(&parts(&response)[0]["payload"]), "CURSOR_UNSUPPORTED");
+    assert_eq!(code(&parts(&response)[0]["payload"]), "CURSOR_INVALID");
 }
 
 #[tokio::test]

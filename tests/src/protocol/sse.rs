@@ -131,10 +131,10 @@ async fn s19_a_quiet_stream_says_something_within_12_seconds() {
 }
 
 #[tokio::test]
-async fn s21_resuming_is_refused_in_words_for_now() {
+async fn s21_what_is_no_cursor_is_refused_in_words() {
     let daemon = daemon().await;
     let result = only_result(&open(&daemon, QUIET, &["last-event-id: abc"]).await.response().await);
-    assert_eq!(code(&result), "CURSOR_UNSUPPORTED");
+    assert_eq!(code(&result), "CURSOR_INVALID");
 }
 
 #[tokio::test]

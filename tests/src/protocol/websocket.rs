@@ -16,7 +16,7 @@ use crate::support::daemon::{Daemon, token_of};
 use crate::support::websocket::Socket;
 use crate::support::within;
 
-type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A socket without any politeness.
 async fn connect(daemon: &Daemon, headers: &[(&'static str, &str)]) -> Client {
@@ -27,7 +27,8 @@ async fn connect(daemon: &Daemon, headers: &[(&'static str, &str)]) -> Client {
     within("the upgrade", connect_async(request)).await.unwrap().0
 }
 
-async fn bare(daemon: &Daemon) -> Client {
+/// A socket on which nothing was said yet.
+pub(super) async fn bare(daemon: &Daemon) -> Client {
     connect(daemon, &[("sec-websocket-protocol", "graphql-transport-ws")]).await
 }
 
@@ -221,16 +222,16 @@ async fn w13_an_expired_token_closes_4403_and_a_limit_is_an_error() {
 }
 
 #[tokio::test]
-async fn w14_the_ack_carries_a_cursor_and_resuming_is_refused_for_now() {
+async fn w14_the_ack_carries_a_cursor_and_what_is_none_is_refused() {
     let daemon = daemon().await;
     let mut socket = Socket::connect(&daemon, "graphql-transport-ws").await;
     socket.send(json!({ "type": "connection_init", "payload": { "token": alice() } })).await;
     let ack = socket.receive().await;
     assert!(ack["payload"]["cursor"].is_string(), "{ack}");
-    let payload = json!({ "query": QUIET, "extensions": { "cursor": ack["payload"]["cursor"] } });
+    let payload = json!({ "query": QUIET, "extensions": { "cursor": "abc" } });
     socket.send(json!({ "type": "subscribe", "id": "1", "payload": payload })).await;
     let error = socket.receive().await;
-    assert_eq!(code(&json!({ "errors": error["payload"] })), "CURSOR_UNSUPPORTED");
+    assert_eq!(code(&json!({ "errors": error["payload"] })), "CURSOR_INVALID");
 }
 
 #[tokio::test]

@@ -16,6 +16,8 @@ mod outage;
 
 mod poll_plan;
 
+mod resume;
+
 mod rows;
 
 use crate::support::database::Database;

@@ -42,7 +42,11 @@ impl Sse {
 
     /// The same with a payload that may be anything.
     pub async fn post(daemon: &Daemon, token: &str, payload: &Value) -> Self {
-        let request = reqwest::Client::builder()
+        Self::send(daemon, token, payload, &[]).await
+    }
+
+    async fn send(daemon: &Daemon, token: &str, payload: &Value, headers: &[(&str, &str)]) -> Self {
+        let mut request = reqwest::Client::builder()
             .no_proxy()
             .build()
             .unwrap()
@@ -51,6 +55,9 @@ impl Sse {
             .header("accept", "text/event-stream")
             .header("content-type", "application/json")
             .body(payload.to_string());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
         let response = within("the stream's head", request.send()).await.unwrap();
         Self::of(response).await
     }
@@ -66,6 +73,12 @@ impl Sse {
         };
         within("the stream's first bytes", sse.read_chunk()).await;
         sse
+    }
+
+    /// Subscribes where a client left off: after the event with this id.
+    pub async fn resume(daemon: &Daemon, token: &str, query: &str, last_event_id: &str) -> Self {
+        let payload = json!({"query": query});
+        Self::send(daemon, token, &payload, &[("last-event-id", last_event_id)]).await
     }
 
     /// The ids that blocks without an event have named and nobody has read past.

@@ -153,7 +153,7 @@ impl Reading {
             return Err(reason);
         }
         let Moment { snapshot, top, history } = moment.map_err(|error| ended(&error))?;
-        let base = Cursor { history, top, seen: Arc::new(snapshot), within: None };
+        let base = Cursor { history, top, seen: Arc::new(snapshot), within: None, left: Vec::new() };
         Ok((closed(&results, &base), base))
     }
 

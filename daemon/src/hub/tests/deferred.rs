@@ -51,8 +51,8 @@ fn subscribe(fixture: &Fixture, mailbox: &Arc<Mailbox>, number: u64, deferral: O
         beginning: None,
     };
     let identity = Arc::new(Identity::default());
-    let subscriber = fixture.hub.subscribe(interest, identity, mailbox.clone(), SubscriptionId(number));
-    Client { mailbox: mailbox.clone(), subscriber }
+    let subscribed = fixture.hub.subscribe(interest, identity, mailbox.clone(), SubscriptionId(number));
+    Client { mailbox: mailbox.clone(), subscribed }
 }
 
 fn mailbox(messages: usize) -> Arc<Mailbox> {

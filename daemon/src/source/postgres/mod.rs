@@ -24,6 +24,8 @@ mod maintain;
 
 pub mod functions;
 
+mod history;
+
 mod roles;
 
 pub(crate) use connection::{Connection, connect, with_settings};
@@ -36,11 +38,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
+use history::PostgresHistory;
 use poll::Polled;
 use session::Session;
 
 use super::catalog::Catalog;
 use super::cursor::Cursor;
+use super::history::History;
 use super::status::SourceStatus;
 use super::{Batch, Gap, Source, Step};
 use crate::metrics::Metrics;
@@ -210,6 +214,10 @@ impl Source for PostgresSource {
                 Err(error) => self.recover(error).await,
             }
         }
+    }
+
+    fn history(&self) -> Option<Arc<dyn History>> {
+        Some(Arc::new(PostgresHistory::new(&self.options)))
     }
 
     fn status(&self) -> Arc<SourceStatus> {

@@ -12,7 +12,7 @@ use super::PostgresOptions;
 use super::error::{SessionError, in_time};
 use crate::event::{Audience, Event, Operation};
 use crate::source::Batch;
-use crate::source::cursor::Cursor;
+use crate::source::cursor::{Cursor, Floor};
 use crate::source::snapshot::Snapshot;
 
 /// Columns of an event, in the order in which [`event_of`] reads them.
@@ -31,10 +31,10 @@ macro_rules! events_where {
             "select pg_current_snapshot()::text as snapshot, null::bigint as id, null::xid8 as xid, null::text, \
              null::text, null::text, null::text, null::text, null::text, null::text, null::text, null::text[], \
              null::text, null::timestamptz, null::boolean, 'tidings.events'::regclass::oid, \
-             (select snapshot::text from tidings.retention_floor) \
+             (select snapshot::text from tidings.retention_floor), (select top from tidings.retention_floor) \
              union all (select null, ",
             event_columns!(),
-            ", null, null from tidings.events where ",
+            ", null, null, null from tidings.events where ",
             $condition,
             ")"
         )
@@ -134,9 +134,7 @@ impl Poller {
         if row.get::<_, u32>(15) != self.events_oid {
             return Err(SessionError::Replaced);
         }
-        if let Some(floor) = row.get::<_, Option<&str>>(16)
-            && !seen.seen.covers(&floor.parse()?)
-        {
+        if floor_of(&row, 16)?.is_some_and(|floor| seen.lacks(&floor)) {
             return Err(SessionError::Expired);
         }
         Ok(row.get::<_, &str>(0).parse()?)
@@ -150,6 +148,12 @@ impl Poller {
     ) -> Result<RowStream, SessionError> {
         self.client.query_raw(statement, parameters.iter().copied()).await.map_err(SessionError::Query)
     }
+}
+
+/// Reads the floor from two columns of a row, its snapshot and its top; nothing if nothing was removed yet.
+pub(super) fn floor_of(row: &Row, column: usize) -> Result<Option<Floor>, SessionError> {
+    let Some(snapshot) = row.get::<_, Option<&str>>(column) else { return Ok(None) };
+    Ok(Some(Floor { snapshot: snapshot.parse()?, top: row.get(column + 1) }))
 }
 
 /// The transactions that were in progress, as a parameter.

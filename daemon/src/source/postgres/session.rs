@@ -24,13 +24,13 @@ pub const SESSION_SETTINGS: &str = "\
     set idle_in_transaction_session_timeout = '60s'";
 
 /// A standby can neither be listened to nor tailed.
-const IN_RECOVERY: &str = "select pg_is_in_recovery()";
+pub(super) const IN_RECOVERY: &str = "select pg_is_in_recovery()";
 
 /// Where a new follower starts: everything visible now counts as seen.
 const START: &str = "\
     select tidings.history_id(), \
            pg_current_snapshot()::text, \
-           coalesce((select max(id) from tidings.events), 0), \
+           greatest((select max(id) from tidings.events), (select top from tidings.retention_floor)), \
            'tidings.events'::regclass::oid";
 
 /// Both connections, ready.
@@ -62,7 +62,7 @@ impl Session {
         let row = in_time(async { client.query_one(START, &[]).await.map_err(SessionError::Query) }).await?;
         let seen: Snapshot = row.get::<_, &str>(1).parse()?;
         let history = row.get::<_, i64>(0).cast_unsigned();
-        let start = Cursor { history, top: row.get(2), seen: Arc::new(seen), within: None };
+        let start = Cursor { history, top: row.get(2), seen: Arc::new(seen), within: None, left: Vec::new() };
         let poller = Poller::new(client, row.get(3)).await?;
         Ok((Self { poller, listener, task }, start))
     }

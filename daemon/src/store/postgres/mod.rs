@@ -93,8 +93,10 @@ impl PostgresStore {
             [&hash, &principal, &tenant, &user, &claims, &life];
         transaction.execute(statements::RESERVE, &values).await?;
         transaction.commit().await?;
-        self.total.lock().1 += 1;
-        Ok(usize::try_from(evicted).unwrap_or_default())
+        let evicted = usize::try_from(evicted).unwrap_or_default();
+        let mut total = self.total.lock();
+        total.1 = (total.1 + 1).saturating_sub(evicted);
+        Ok(evicted)
     }
 
     async fn add_document(

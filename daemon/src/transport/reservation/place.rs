@@ -95,7 +95,7 @@ mod tests {
     use crate::source::cursor::Within;
 
     fn set(seen: &str, top: i64) -> Cursor {
-        Cursor { history: 7, top, seen: Arc::new(seen.parse().unwrap()), within: None }
+        Cursor { history: 7, top, seen: Arc::new(seen.parse().unwrap()), within: None, left: Vec::new() }
     }
 
     #[test]

@@ -230,7 +230,7 @@ impl ReservedStream {
                     return;
                 }
                 let document = permit.document();
-                match self.connection.subscribe(permit) {
+                match self.connection.subscribe(*permit) {
                     Ok(subscription) => {
                         self.operations.running(number, subscription);
                         self.admission.subscribed(subscription, document);

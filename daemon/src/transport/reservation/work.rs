@@ -37,7 +37,7 @@ pub(super) enum Decision {
     /// A query, executed.
     Answered(Bytes),
     /// A subscription that may begin.
-    Permitted(Permit),
+    Permitted(Box<Permit>),
     /// Nothing that runs, or not any more.
     Refused(Vec<GraphQLError>),
 }
@@ -83,7 +83,7 @@ async fn of(service: &Service, request: &Request, identity: &Arc<Identity>) -> D
         Some(Answer::Result(result)) => Decision::Answered(result),
         Some(Answer::Refused(errors)) => Decision::Refused(errors),
         None => match service.authorize(request, identity).await {
-            Ok(permit) => Decision::Permitted(permit),
+            Ok(permit) => Decision::Permitted(Box::new(permit)),
             Err(errors) => Decision::Refused(errors),
         },
     }

@@ -1,0 +1,72 @@
+//! What is counted of subscriptions that catch up.
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::endpoint::CaseLabel;
+
+/// The metrics of replay.
+#[derive(Debug, Clone)]
+pub struct ReplayMetrics {
+    /// Replays by outcome: `joined`, `expired`, `history_changed`.
+    outcomes: Family<CaseLabel, Counter>,
+    /// Subscriptions that are catching up in a group now.
+    pub catching_up: Gauge,
+    /// Statements that read events again, for however many.
+    pub reads: Counter,
+    /// Reads that failed and were tried again.
+    pub failures: Counter,
+    /// Events read again.
+    pub events: Counter,
+    /// Results handed over.
+    pub deliveries: Counter,
+    /// Seconds that it took to bring a group to the stream.
+    pub time: Histogram,
+}
+
+impl Default for ReplayMetrics {
+    fn default() -> Self {
+        Self {
+            outcomes: Family::default(),
+            catching_up: Gauge::default(),
+            reads: Counter::default(),
+            failures: Counter::default(),
+            events: Counter::default(),
+            deliveries: Counter::default(),
+            // From 100 us to 52 s.
+            time: Histogram::new(exponential_buckets(100e-6, 2.0, 20)),
+        }
+    }
+}
+
+impl ReplayMetrics {
+    /// Counts replays that ended so.
+    pub fn count(&self, outcome: &'static str, how_many: u64) {
+        if how_many > 0 {
+            self.outcomes.get_or_create(&[("outcome", outcome)]).inc_by(how_many);
+        }
+    }
+
+    /// Registers them.
+    pub(super) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "replays",
+            "Subscriptions that were behind, by what became of them",
+            self.outcomes.clone(),
+        );
+        registry.register("replaying", "Subscriptions that are catching up", self.catching_up.clone());
+        registry.register("replay_reads", "Statements that read events again", self.reads.clone());
+        registry.register("replay_failures", "Reads of events that failed", self.failures.clone());
+        registry.register("replay_events", "Events read again", self.events.clone());
+        registry.register("replay_deliveries", "Results handed over by replay", self.deliveries.clone());
+        registry.register_with_unit(
+            "replay",
+            "Time to bring a group of subscriptions to the stream",
+            Unit::Seconds,
+            self.time.clone(),
+        );
+    }
+}

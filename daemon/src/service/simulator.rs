@@ -1,0 +1,134 @@
+//! Random schedules of a database, two nodes and their clients, with the table as the oracle.
+//!
+//! Hub, mailboxes and replay are the real ones; the database is a model of what PostgreSQL promises: transactions
+//! draw ids and xids in one order and commit in another, a crash gives xids of lost transactions to new ones,
+//! retention removes what an old snapshot sees. Nothing waits for real time. A schedule is its seed: the one that
+//! fails is printed, and `TIDINGS_SEED` runs it alone.
+
+mod client;
+
+mod database;
+
+mod node;
+
+use std::sync::Arc;
+
+use client::Client;
+use database::Database;
+use node::Node;
+use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+use crate::hub::mailbox::MailboxLimits;
+
+/// Schedules that every run of the tests tries; `TIDINGS_SCHEDULES` asks for more.
+const SCHEDULES: u64 = 500;
+
+/// Steps of one schedule.
+const STEPS: usize = 400;
+
+/// What all schedules together have met, so that a test that meets nothing fails.
+#[derive(Debug, Default)]
+struct Met {
+    delivered: usize,
+    resumes: usize,
+    overflows: u64,
+    gaps: usize,
+    crashes: usize,
+    in_the_middle: usize,
+}
+
+#[test]
+fn every_history_is_exact_or_ends_in_a_declared_gap() {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let seeds = match number("TIDINGS_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => {
+            let first = rand::random::<u32>().into();
+            first..first + number("TIDINGS_SCHEDULES").unwrap_or(SCHEDULES)
+        }
+    };
+    let mut met = Met::default();
+    let schedules = seeds.end - seeds.start;
+    for seed in seeds {
+        let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(seed, &mut met)));
+        assert!(ran.is_ok(), "the schedule with TIDINGS_SEED={seed} fails");
+    }
+    println!("{schedules} schedules: {met:?}");
+    let every_kind = [met.resumes, met.gaps, met.crashes, met.in_the_middle, met.overflows as usize];
+    assert!(schedules < 100 || every_kind.iter().all(|count| *count > 0), "{met:?}");
+}
+
+fn run(seed: u64, met: &mut Met) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(schedule(StdRng::seed_from_u64(seed), met));
+}
+
+async fn schedule(mut random: StdRng, met: &mut Met) {
+    let database = Arc::new(Mutex::new(Database::new(random.random())));
+    let mut nodes = [Node::new(&database), Node::new(&database)];
+    nodes.iter_mut().for_each(|node| node.poll(usize::MAX));
+    let limits = MailboxLimits { messages: random.random_range(3..40), bytes: 100_000 };
+    let mut clients: Vec<Client> = (0..6).map(|number| Client::new(number, limits)).collect();
+    // Some databases crash often and some never.
+    let (crashes, retention) = (random.random_bool(0.5), random.random_bool(0.5));
+    for _ in 0..STEPS {
+        let which = random.random_range(0..nodes.len());
+        match random.random_range(0..100) {
+            0..35 => database.lock().work(&mut random),
+            35..55 => nodes[which].poll(random.random_range(1..8)),
+            55..70 => {
+                let client = random.random_range(0..clients.len());
+                clients[client].read().await;
+            }
+            70..80 => {
+                let client = random.random_range(0..clients.len());
+                let upto = random.random_range(0..6);
+                clients[client].leave(upto).await;
+                clients[client].come(&nodes[which], &mut random);
+            }
+            80 if crashes => {
+                database.lock().crash(&mut random);
+                nodes.iter_mut().for_each(Node::reconnect);
+                met.crashes += 1;
+            }
+            81 if retention => database.lock().retain(&mut random),
+            _ => yield_some(&mut random).await,
+        }
+    }
+    // Everything comes to rest.
+    database.lock().finish();
+    nodes.iter_mut().for_each(|node| node.poll(usize::MAX));
+    for client in &mut clients {
+        if !client.is_connected() {
+            client.come(&nodes[0], &mut random);
+        }
+    }
+    for _ in 0..200 {
+        for client in &mut clients {
+            client.read().await;
+            if client.has_ended() {
+                client.come(&nodes[0], &mut random);
+            }
+        }
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for client in &clients {
+        client.reconcile(&database.lock());
+        met.delivered += client.delivered();
+        met.resumes += client.resumes;
+        met.gaps += client.gaps;
+        met.in_the_middle += client.in_the_middle;
+    }
+    met.overflows += nodes.iter().map(Node::overflows).sum::<u64>();
+}
+
+async fn yield_some(random: &mut StdRng) {
+    for _ in 0..random.random_range(1..12) {
+        tokio::task::yield_now().await;
+    }
+}
