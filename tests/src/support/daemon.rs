@@ -81,6 +81,8 @@ impl Daemon {
             .env("TIDINGS_AUTH", "jwt")
             .env("TIDINGS_JWT_SECRET", SECRET)
             .env("TIDINGS_ADMIN_ROLES", "admin")
+            // Much is logged, so that what must not be in a log is noticed.
+            .env("TIDINGS_LOG_FILTER", "debug")
     }
 
     /// The usual daemon, ready.
