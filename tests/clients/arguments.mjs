@@ -1,6 +1,6 @@
 // What every client script here takes:
 //
-//   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--extensions JSON] [--count N]
+//   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--extensions JSON] [--count N] [--eager]
 //
 // Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
 // published after it must arrive), then each result. After N results, or when the operation is
@@ -15,11 +15,13 @@ const { values, positionals } = parseArgs({
     variables: { type: 'string' },
     extensions: { type: 'string' },
     count: { type: 'string' },
+    eager: { type: 'boolean' },
   },
 });
 
 export const [url, query] = positionals;
 export const token = values.token;
+export const eager = values.eager ?? false;
 export const request = {
   query,
   ...(values.variables ? { variables: JSON.parse(values.variables) } : {}),
