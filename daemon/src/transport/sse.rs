@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, Request};
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use rand::Rng;
 
 use super::accept::Accept;
@@ -36,7 +37,7 @@ impl Transport for EventStreams {
             let (head, body) = request.into_parts();
             let last_event_id = last_event_id(&head);
             let resumes = last_event_id.is_some();
-            match stream::open(&endpoint, &head, body, Sse, last_event_id).await {
+            match stream::open(&endpoint, &head, body, Sse::of(&head), last_event_id).await {
                 Ok(response) => response,
                 Err(error) if resumes && may_come_back(&error) => shed(&endpoint, &error),
                 Err(error) => refuse(&endpoint, &error),
@@ -75,7 +76,16 @@ pub fn spread_retry_ms() -> u64 {
 
 /// A stream as server-sent events.
 #[derive(Debug)]
-struct Sse;
+struct Sse {
+    /// Whether the client wants to see signs of life as events of their own (S23).
+    named: bool,
+}
+
+impl Sse {
+    fn of(head: &Parts) -> Self {
+        Self { named: parameters::query_value(head, "events").is_some_and(|events| events == "named") }
+    }
+}
 
 impl Format for Sse {
     const LABEL: &'static str = "sse";
@@ -89,6 +99,9 @@ impl Format for Sse {
     fn opening(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(frame::SSE_COMMENT);
         frame::sse_retry(into, RETRY_MS);
+        if self.named {
+            frame::sse_sign_of_life(into, "test", Timestamp::now());
+        }
     }
 
     fn live(&self, into: &mut Vec<u8>, cursor: &str) {
@@ -116,7 +129,11 @@ impl Format for Sse {
     }
 
     fn keep_alive(&self, into: &mut Vec<u8>) {
-        into.extend_from_slice(frame::SSE_COMMENT); // S19
+        if self.named {
+            frame::sse_sign_of_life(into, "heartbeat", Timestamp::now());
+        } else {
+            into.extend_from_slice(frame::SSE_COMMENT); // S19
+        }
     }
 
     fn position(&self, into: &mut Vec<u8>, cursor: &str) {

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::database_with_orders;
 use crate::support::daemon::{Daemon, token};
+use crate::support::note;
 use crate::support::script::Script;
 
 async fn receives_typed_events(script: &str, scheme: &str) {
@@ -176,7 +177,7 @@ async fn gql_receives_events_over_the_legacy_protocol() {
 }
 
 #[tokio::test]
-async fn every_audit_of_graphql_http_is_ok() {
+async fn h08_every_audit_of_graphql_http_is_ok() {
     let database = database_with_orders().await;
     let daemon = Daemon::start(&database.conninfo()).await;
     let url = format!("http://{}/graphql", daemon.address);
@@ -189,5 +190,6 @@ async fn every_audit_of_graphql_http_is_ok() {
             failed.push(audit);
         }
     }
+    note(&format!("{}/{count}", count - failed.len()));
     assert_eq!((count, failed), (61, Vec::new()));
 }

@@ -1,5 +1,7 @@
 //! What happened before a stream was open, or between two.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::client::Reservation;
@@ -64,6 +66,63 @@ async fn s21_last_event_id_resumes_every_operation_after_a_crash() {
         (of("chat"), of("news"), of("late")),
         (vec![json!(2), json!(3), json!(4)], vec![json!(2)], vec![json!(2)])
     );
+}
+
+/// A client that loses its stream again and again, and goes on wherever it gets in, while many publish.
+#[tokio::test]
+async fn s20_s21_each_operation_gets_every_event_once_however_often_the_stream_breaks() {
+    const OPERATIONS: usize = 12;
+    const EVENTS: i64 = 400;
+    let database = Database::new().await;
+    let nodes = [Daemon::start(&database.conninfo()).await, Daemon::start(&database.conninfo()).await];
+    let reservation = Reservation::make(&nodes[0], &alice()).await;
+    let operations: Vec<String> = (0..OPERATIONS).map(|number| number.to_string()).collect();
+    for (number, id) in operations.iter().enumerate() {
+        reservation.subscribe(&nodes[number % 2], id, CHAT).await;
+    }
+    let publishing: Vec<_> = (0..4)
+        .map(|writer| {
+            let conninfo = database.conninfo();
+            tokio::spawn(async move {
+                let (sql, connection) =
+                    tokio_postgres::connect(&conninfo, tokio_postgres::NoTls).await.unwrap();
+                tokio::spawn(connection);
+                for number in 0..EVENTS / 4 {
+                    let event =
+                        format!("select publish_event('chat', 'said', '{}')", writer * EVENTS / 4 + number);
+                    sql.batch_execute(&event).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut got: HashMap<String, Vec<i64>> = HashMap::new();
+    let mut total = 0;
+    let mut id = None;
+    let mut turn = 0;
+    while total < OPERATIONS * EVENTS as usize {
+        let mut stream = reservation.open(&nodes[turn % 2], id.as_deref()).await;
+        turn += 1;
+        // Another number each time, sometimes in the middle of what is being replayed.
+        for _ in 0..(turn * 37) % 500 + 20 {
+            if total == OPERATIONS * EVENTS as usize {
+                break;
+            }
+            let (_, operation, data) = next_data(&mut stream).await;
+            got.entry(operation).or_default().push(data["events"]["data"].as_i64().unwrap());
+            total += 1;
+        }
+        id = stream.read_id();
+    }
+    for writer in publishing {
+        writer.await.unwrap();
+    }
+    let all: Vec<i64> = (0..EVENTS).collect();
+    for operation in operations {
+        let mut numbers = got.remove(&operation).unwrap_or_default();
+        numbers.sort_unstable();
+        assert_eq!(numbers, all, "operation {operation} after {turn} streams");
+    }
+    assert!(turn > 5, "the stream has to break now and then: {turn}");
 }
 
 #[tokio::test]
