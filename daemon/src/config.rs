@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
 use crate::source::postgres::functions::FunctionLimits;
+use crate::store::reservation::ReservationLimits;
 
 pub mod value;
 
@@ -121,8 +122,8 @@ pub struct Config {
     pub admin: AdminAccess,
     /// Where events come from.
     pub source: SourceKind,
-    /// Where reservations are kept.
-    pub store: StoreKind,
+    /// Where reservations are kept; by default where the events come from.
+    pub store: Option<StoreKind>,
     /// How clients prove who they are; there is no default.
     pub auth: Option<AuthMode>,
     /// Tokens and claims.
@@ -147,6 +148,8 @@ pub struct Config {
     pub resolve: FunctionLimits,
     /// Bounds of clients.
     pub limits: ClientLimits,
+    /// Bounds of reservations, but for what [`ClientLimits`] says of all connections.
+    pub reservations: ReservationLimits,
     /// How often the source polls though nothing woke it.
     pub safety_poll: Duration,
     /// Lag of the source above which `/readyz` is red.
@@ -164,7 +167,7 @@ impl Default for Config {
             tls: Tls { certificate: None, key: None, hsts: Duration::from_secs(31_536_000) },
             admin: AdminAccess::default(),
             source: SourceKind::Postgres,
-            store: StoreKind::Postgres,
+            store: None,
             auth: None,
             jwt: Jwt::default(),
             admin_roles: Vec::new(),
@@ -186,6 +189,7 @@ impl Default for Config {
                 idle: Duration::from_secs(75),
                 write_stall: Duration::from_secs(30),
             },
+            reservations: ReservationLimits::default(),
             safety_poll: Duration::from_secs(1),
             max_lag: Duration::from_secs(10),
             drain: Duration::from_secs(5),
@@ -241,6 +245,23 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Where reservations are kept.
+    pub fn store_kind(&self) -> StoreKind {
+        self.store.unwrap_or(match self.source {
+            SourceKind::Postgres => StoreKind::Postgres,
+            SourceKind::Memory => StoreKind::Memory,
+        })
+    }
+
+    /// All bounds of reservations: a stream of theirs runs as many operations as any connection.
+    pub fn reservation_limits(&self) -> ReservationLimits {
+        ReservationLimits {
+            documents: self.limits.subscriptions,
+            bytes: self.limits.body_bytes,
+            ..self.reservations
+        }
+    }
+
     /// Checks what no setting can check alone.
     ///
     /// # Errors
@@ -251,6 +272,17 @@ impl Config {
             return refuse(
                 "setting `database_url` is missing: set TIDINGS_DATABASE_URL, --database-url or database_url in \
                  tidings.toml, for example postgres://tidings@localhost/app",
+            );
+        }
+        if self.store == Some(StoreKind::Postgres) && self.database_url.is_none() {
+            return refuse(
+                "setting `store` is postgres, which needs `database_url`: set TIDINGS_DATABASE_URL, or store = memory",
+            );
+        }
+        if self.reservations.unfulfilled > self.reservations.idle {
+            return refuse(
+                "setting `reservations.unfulfilled_s` is larger than `reservations.idle_s`: a reservation would lose \
+                 life by being used",
             );
         }
         if self.schema.limits.document_bytes > self.limits.body_bytes {

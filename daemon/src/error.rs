@@ -42,9 +42,27 @@ pub enum ClientError {
     /// The body did not arrive in time.
     #[error("The request did not arrive in time.")]
     TooSlow,
-    /// The client asked for single connection mode.
-    #[error("Single connection mode is not supported yet; use distinct connections or a WebSocket.")]
-    SingleConnectionUnsupported,
+    /// There is no such reservation for whoever asks, or not any more.
+    #[error("There is no such reservation, or it has expired, or it is not yours; make one with PUT.")]
+    ReservationUnknown,
+    /// The reservation is gone while its stream is open.
+    #[error("The reservation of this stream is gone; make another one with PUT.")]
+    ReservationGone,
+    /// The reservation's stream is open.
+    #[error("The stream of this reservation is open already; close it, or send Last-Event-ID to take over.")]
+    StreamOpen,
+    /// The operation id is in use.
+    #[error("The operation id is in use; use another one, or delete that operation.")]
+    OperationIdTaken,
+    /// The user has streams on all the reservations that are allowed; the limit.
+    #[error("You already have {0} streams open.")]
+    TooManyReservations(usize),
+    /// There are all the reservations that may be.
+    #[error("The server has too many reservations; try again later.")]
+    ReservationsFull,
+    /// What keeps reservations does not answer.
+    #[error("Reservations cannot be reached now; try again in a moment.")]
+    StoreUnavailable,
     /// The daemon holds all the connections that it may.
     #[error("The server has too many connections; try again later.")]
     Overloaded,
@@ -103,7 +121,13 @@ impl ClientError {
             Self::MethodNotAllowed(_) => "METHOD_NOT_ALLOWED",
             Self::TooLarge(_) => "REQUEST_TOO_LARGE",
             Self::TooSlow => "REQUEST_TIMEOUT",
-            Self::SingleConnectionUnsupported => "SINGLE_CONNECTION_MODE_UNSUPPORTED",
+            Self::ReservationUnknown => "RESERVATION_UNKNOWN",
+            Self::ReservationGone => "RESERVATION_GONE",
+            Self::StreamOpen => "STREAM_OPEN",
+            Self::OperationIdTaken => "OPERATION_ID_TAKEN",
+            Self::TooManyReservations(_) => "TOO_MANY_RESERVATIONS",
+            Self::ReservationsFull => "RESERVATIONS_FULL",
+            Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::Overloaded => "OVERLOADED",
             Self::NotReady => "NOT_READY",
             Self::Draining => "DRAINING",
@@ -124,14 +148,21 @@ impl ClientError {
             Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid => 401,
             Self::Malformed(_) => 400,
             Self::CookieRefused => 403,
+            Self::ReservationUnknown => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::NotAcceptable(_) => 406,
             Self::TooSlow => 408,
+            Self::StreamOpen | Self::OperationIdTaken => 409,
+            Self::ReservationGone => 410,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::TooManySubscriptions(_) => 429,
-            Self::SingleConnectionUnsupported => 501,
-            Self::Overloaded | Self::NotReady | Self::KeysUnavailable | Self::Draining => 503,
+            Self::TooManySubscriptions(_) | Self::TooManyReservations(_) => 429,
+            Self::Overloaded
+            | Self::NotReady
+            | Self::KeysUnavailable
+            | Self::ReservationsFull
+            | Self::StoreUnavailable
+            | Self::Draining => 503,
             Self::SlowConsumer
             | Self::HistoryChanged(_)
             | Self::Expired(_)

@@ -34,6 +34,8 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let entrances = Entrances::open(&config, &metrics).await?;
     let certificate = entrances.certificate();
     let service = service::start(&config, &metrics)?;
+    let control = service::control(&config)?;
+    let reservations = service::reservations(&config, control, &metrics, &shutdown)?;
 
     let admin = Admin {
         service: service.clone(),
@@ -42,7 +44,7 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         metrics: metrics.clone(),
         token: config.admin.token.clone(),
     };
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics, shutdown.clone());
+    let endpoint = Endpoint::new(service, authenticator, reservations, &config, metrics, shutdown.clone());
     let mut receiving = entrances.receive(&config, endpoint, admin, &shutdown)?;
 
     let reload = || match &certificate {

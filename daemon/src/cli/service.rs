@@ -3,15 +3,21 @@
 use std::sync::Arc;
 
 use super::Failure;
-use crate::config::{Config, SourceKind};
+use crate::config::{Config, SourceKind, StoreKind};
 use crate::graphql::persisted::AllowList;
 use crate::graphql::schema::SchemaOptions;
 use crate::metrics::Metrics;
 use crate::service::{Service, ServiceOptions};
+use crate::shutdown::Shutdown;
 use crate::source::catalog::Catalog;
 use crate::source::memory;
 use crate::source::postgres::functions::PostgresFunctions;
 use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles};
+use crate::store::Reservations;
+use crate::store::control::Control;
+use crate::store::memory::MemoryStore;
+use crate::store::postgres::PostgresStore;
+use crate::store::reservation::ReservationStore;
 
 /// Starts the service with the configured source.
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
@@ -42,6 +48,32 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
             Service::start(source, options)
         }
     })
+}
+
+/// The channel between the nodes that share a database.
+pub(super) fn control(config: &Config) -> Result<Control, Failure> {
+    let shares = config.source == SourceKind::Postgres || config.store_kind() == StoreKind::Postgres;
+    Ok(if shares { Control::postgres(postgres(config)?.database) } else { Control::memory() })
+}
+
+/// The configured store of reservations.
+pub(super) fn store(config: &Config) -> Result<Arc<dyn ReservationStore>, Failure> {
+    let limits = config.reservation_limits();
+    Ok(match config.store_kind() {
+        StoreKind::Postgres => Arc::new(PostgresStore::new(&postgres(config)?.database, limits)?),
+        StoreKind::Memory => Arc::new(MemoryStore::new(limits)),
+    })
+}
+
+/// Reservations, in the configured store.
+pub(super) fn reservations(
+    config: &Config,
+    control: Control,
+    metrics: &Metrics,
+    shutdown: &Shutdown,
+) -> Result<Reservations, Failure> {
+    let store = store(config)?;
+    Ok(Reservations::start(store, control, metrics.reservations.clone(), shutdown.clone()))
 }
 
 /// What the configuration says about the schema, with the documents of the allow-list. Policies are evaluated

@@ -3,7 +3,7 @@
 //! # Layout
 //!
 //! One file for each kind, by what a setting is about: `service`, `listener`, `access`, `documents`, `functions`,
-//! `limits`. The order of the table is the order of `--help`.
+//! `limits`, `reservations`. The order of the table is the order of `--help`.
 
 use std::sync::LazyLock;
 
@@ -31,6 +31,8 @@ mod documents;
 mod functions;
 
 mod limits;
+
+mod reservations;
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +92,7 @@ pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         documents::SETTINGS,
         functions::SETTINGS,
         limits::SETTINGS,
+        reservations::SETTINGS,
         service::TIMES,
     ];
     parts.concat()

@@ -81,7 +81,7 @@ impl Connection {
         let Permit { mut request, after, .. } = permit;
         schema.trim(&mut request, &self.identity);
         // Taken before the subscription starts, so that nothing after it can be missing.
-        let cursor = after.as_ref().map_or_else(|| self.service.cursor(), Cursor::encode);
+        let cursor = after.as_deref().map_or_else(|| self.service.cursor(), Cursor::encode);
         if let Some(throttle) = &interest.throttle {
             self.throttles.add(subscription, throttle, cursor.clone());
         }
@@ -91,7 +91,14 @@ impl Connection {
             self.acknowledgements.push(acknowledgement::of(subscription, None, cursor));
         }
         let (identity, mailbox) = (self.identity.clone(), self.mailbox.clone());
-        let parts = Parts { request, authorization, identity, mailbox, subscription, after };
+        let parts = Parts {
+            request,
+            authorization,
+            identity,
+            mailbox,
+            subscription,
+            after: after.map(|after| *after),
+        };
         self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
         shared.options.metrics.subscriptions.inc();
         tracing::debug!(subscription = subscription.0, "subscription is live");

@@ -19,13 +19,20 @@ pub struct Permit {
     /// The call that was answered with yes; nothing if none was needed.
     pub(super) authorization: Option<Call>,
     /// What its sender has seen already; nothing if the subscription begins now.
-    pub(super) after: Option<Cursor>,
+    pub(super) after: Option<Box<Cursor>>,
+    /// Whether it begins with the rows that are there.
+    begins_with_rows: bool,
 }
 
 impl Permit {
     /// The cursor after which the subscription will go on, if it does not begin now.
     pub fn after(&self) -> Option<CursorText> {
-        self.after.as_ref().map(Cursor::encode)
+        self.after.as_deref().map(Cursor::encode)
+    }
+
+    /// Whether the subscription begins with the rows that are there, unless it goes on after a cursor.
+    pub fn begins_with_rows(&self) -> bool {
+        self.begins_with_rows
     }
 }
 
@@ -46,9 +53,17 @@ impl Service {
 
     async fn ask(&self, request: &Request, identity: &Arc<Identity>) -> Result<Permit, Vec<GraphQLError>> {
         let Some(schema) = self.schema() else { return Err(vec![not_ready()]) };
-        let after = resume::asked_for(request).map_err(|error| vec![error])?;
-        let permit = |authorization| Permit { request: request.clone(), authorization, after: after.clone() };
-        let call = match schema.prepare_authorized(request, identity) {
+        let after = resume::asked_for(request).map_err(|error| vec![error])?.map(Box::new);
+        let (prepared, authorization) = schema.prepare_authorized(request, identity);
+        let begins_with_rows =
+            matches!(&prepared, Prepared::Subscription(interest) if interest.beginning.is_some());
+        let permit = |authorization| Permit {
+            request: request.clone(),
+            authorization,
+            after: after.clone(),
+            begins_with_rows,
+        };
+        let call = match (prepared, authorization) {
             (Prepared::Refused(errors), _) => return Err(errors),
             (_, None) => return Ok(permit(None)),
             (_, Some(call)) => call,

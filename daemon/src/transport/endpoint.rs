@@ -22,6 +22,8 @@ use crate::hub::audience::Identity;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
+use crate::store::Reservations;
+use crate::store::reservation::ReservationLimits;
 
 /// How long a client is kept waiting while the service starts.
 const START_TIME: Duration = Duration::from_secs(3);
@@ -36,6 +38,8 @@ pub struct Endpoint {
 struct Shared {
     service: Service,
     authenticator: Authenticator,
+    reservations: Reservations,
+    reservation_limits: ReservationLimits,
     /// The keys that the authenticator needs are fetched for as long as there is the endpoint.
     _fetching: DropGuard,
     places: Places,
@@ -53,12 +57,15 @@ impl Endpoint {
     pub fn new(
         service: Service,
         authenticator: Authenticator,
+        reservations: Reservations,
         config: &Config,
         metrics: Metrics,
         shutdown: Shutdown,
     ) -> Self {
         let shared = Shared {
             service,
+            reservations,
+            reservation_limits: config.reservation_limits(),
             _fetching: authenticator.fetch_keys(&metrics.access),
             authenticator,
             places: Places::new(config.limits.connections),
@@ -76,6 +83,16 @@ impl Endpoint {
     /// The service.
     pub fn service(&self) -> &Service {
         &self.shared.service
+    }
+
+    /// The reservations of single connection mode.
+    pub fn reservations(&self) -> &Reservations {
+        &self.shared.reservations
+    }
+
+    /// The bounds of reservations.
+    pub fn reservation_limits(&self) -> &ReservationLimits {
+        &self.shared.reservation_limits
     }
 
     /// The bounds of clients.

@@ -36,6 +36,8 @@ fn companion(error: &ClientError) -> Option<(HeaderName, HeaderValue)> {
         ClientError::Overloaded
         | ClientError::NotReady
         | ClientError::KeysUnavailable
+        | ClientError::ReservationsFull
+        | ClientError::StoreUnavailable
         | ClientError::Draining => Some((header::RETRY_AFTER, RETRY_AFTER_S)),
         // What is left of the request is not read, so the connection cannot be used again.
         ClientError::TooLarge(_) | ClientError::TooSlow => Some((header::CONNECTION, value("close"))),

@@ -23,10 +23,10 @@ use crate::hub::mailbox::{Delivery, SubscriptionId};
 use crate::service::{Answer, Connection};
 
 /// A stream that is silent for this long says something (PROTOCOLS S19).
-const KEEP_ALIVE: Duration = Duration::from_secs(12);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(12);
 /// A stream that has named no cursor for this long does so with its next keep-alive; with the
 /// keep-alive's own time that makes the minute of S20.
-const CURSOR_AGE: Duration = Duration::from_secs(48);
+pub const CURSOR_AGE: Duration = Duration::from_secs(48);
 
 /// The bytes of everything that a stream says. Each call appends something whole.
 pub trait Format: Send + 'static {

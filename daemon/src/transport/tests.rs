@@ -1,5 +1,6 @@
 //! The endpoint with a service behind it: events from a publisher to the bytes of a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::registry::Registry;
@@ -18,6 +19,9 @@ use crate::service::{Service, ServiceOptions};
 use crate::shutdown::Shutdown;
 use crate::source::catalog::Catalog;
 use crate::source::memory::{self, Publisher};
+use crate::store::Reservations;
+use crate::store::control::Control;
+use crate::store::memory::MemoryStore;
 
 struct Running {
     publisher: Publisher,
@@ -34,7 +38,11 @@ async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
         Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
     let shutdown = Shutdown::new(Duration::ZERO);
     let authenticator = Authenticator::new(&config).unwrap();
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
+    let store = Arc::new(MemoryStore::new(config.reservation_limits()));
+    let reservations =
+        Reservations::start(store, Control::memory(), metrics.reservations.clone(), shutdown.clone());
+    let endpoint =
+        Endpoint::new(service, authenticator, reservations, &config, metrics.clone(), shutdown.clone());
     let listening = Listening::bind(&"127.0.0.1:0".parse().unwrap(), 0o600, "listen").await.unwrap();
     let ListenAddress::Tcp(address) = listening.address().unwrap() else { unreachable!() };
     let routes = router(endpoint);

@@ -14,6 +14,8 @@ mod multipart;
 
 mod persisted;
 
+mod reservations;
+
 mod sse;
 
 mod websocket;

@@ -40,8 +40,8 @@ pub(super) const CONDUCT: &[Setting] = &[
     ),
     setting(
         "store",
-        "Where reservations are kept",
-        "postgres or memory (redis comes later)",
+        "Where reservations are kept (default: postgres if that is the source, else memory)",
+        "postgres, or memory for a daemon that is alone (redis comes later)",
         put!(c.store = v.one_of(&[("postgres", StoreKind::Postgres), ("memory", StoreKind::Memory)])),
     ),
     secret(setting(
