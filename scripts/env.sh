@@ -133,6 +133,34 @@ python_install() {
     cp "$2" "$1/installed.txt"
 }
 
+# --- nginx -------------------------------------------------------------------------------------
+
+# Prints an nginx: NGINX, or one that is installed, or else Debian's package unpacked in folder $1. It is
+# never installed, because that would start a service.
+nginx_program() {
+    local candidate package
+    for candidate in "${NGINX:-}" "$(command -v nginx)" /usr/sbin/nginx "$1/usr/sbin/nginx"; do
+        if [[ -n $candidate && -x $candidate ]]; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    command -v apt-get >/dev/null || die "no nginx found" "Install it, or set NGINX to the path of one."
+    say "fetching nginx, which stays in $1"
+    mkdir -p "$1"
+    # Where the program is depends on the release.
+    for package in nginx nginx-light nginx-core; do
+        (cd "$1" && apt-get download "$package" >/dev/null 2>&1) || continue
+        dpkg -x "$1/$package"_*.deb "$1"
+        if [[ -x $1/usr/sbin/nginx ]]; then
+            ! ldd "$1/usr/sbin/nginx" | grep 'not found' >&2 || die "nginx lacks the libraries above"
+            printf '%s\n' "$1/usr/sbin/nginx"
+            return
+        fi
+    done
+    die "nginx cannot be fetched" "Run apt-get update, or install nginx, or set NGINX to the path of one."
+}
+
 # --- Ports and processes ----------------------------------------------------------------------
 
 # Can a server take this TCP port? Asks the kernel's tables: nothing to install, no connection made.

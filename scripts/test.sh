@@ -55,6 +55,7 @@ say "test: the kept build of GraphiQL is what a build makes"
 scripts/build-ui.sh --check
 npm_install tests/clients
 python_install "$state/python" tests/clients/requirements.txt
+TIDINGS_TEST_NGINX=$(nginx_program "$state/nginx")
 
 scripts/cluster.sh start "$cluster" 15500 --test
 port=$(<"$cluster/port")
@@ -62,6 +63,7 @@ export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
 export TIDINGS_TEST_PGBIN=$pg_bin
 export TIDINGS_BIN=$target/debug/tidings
 export TIDINGS_TEST_PYTHON=$state/python/bin/python
+export TIDINGS_TEST_NGINX
 
 # What the runner prints, and what tests note about themselves, make the tables at the end.
 results=$state/test-$$.out

@@ -11,18 +11,25 @@ use std::time::Duration;
 use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
 use crate::source::postgres::functions::FunctionLimits;
+use crate::store::reservation::ReservationLimits;
+use proxies::TrustedProxies;
 
 pub mod value;
 
 pub mod settings;
 
+pub mod listen;
+
 pub mod jwt;
 
 pub mod issuers;
 
+pub mod proxies;
+
 pub mod layers;
 
 pub use jwt::{Jwt, JwtAlgorithm};
+pub use listen::{AdminAccess, ListenAddress, Tls};
 
 /// A text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -87,7 +94,17 @@ pub enum LogFormat {
 pub struct ClientLimits {
     /// Client streams in all; more are shed.
     pub connections: usize,
-    /// TCP connections in all; more are closed at once.
+    /// Attempts to connect from one client address in a minute; 0 is without bound.
+    pub attempts_per_minute: u32,
+    /// Client streams of one user; 0 is without bound.
+    pub connections_per_user: usize,
+    /// Client streams of all users of one tenant; 0 is without bound.
+    pub connections_per_tenant: usize,
+    /// Operations that one user may begin in a minute; 0 is without bound.
+    pub operations_per_minute: u32,
+    /// Results that one user may get in a second; 0 is without bound.
+    pub deliveries_per_second: u32,
+    /// Sockets in all; more are closed at once.
     pub sockets: usize,
     /// Running subscriptions of one connection; more are refused.
     pub subscriptions: usize,
@@ -95,8 +112,10 @@ pub struct ClientLimits {
     pub body_bytes: usize,
     /// Bytes of a request's head.
     pub header_bytes: usize,
-    /// Time for a request's head, and for its body.
+    /// Time for a request's head, for its body, and for a TLS handshake.
     pub request_time: Duration,
+    /// Time for which a socket may stay between two requests.
+    pub idle: Duration,
     /// Time for which a write may make no progress at all.
     pub write_stall: Duration,
 }
@@ -106,12 +125,18 @@ pub struct ClientLimits {
 pub struct Config {
     /// Connection string of the database.
     pub database_url: Option<Secret>,
-    /// Address and port of the listener.
-    pub listen: SocketAddr,
+    /// Where the endpoint listens; at least one.
+    pub listen: Vec<ListenAddress>,
+    /// Permissions of Unix sockets.
+    pub listen_mode: u32,
+    /// The certificate of the listener.
+    pub tls: Tls,
+    /// The operators' surface.
+    pub admin: AdminAccess,
     /// Where events come from.
     pub source: SourceKind,
-    /// Where reservations are kept.
-    pub store: StoreKind,
+    /// Where reservations are kept; by default where the events come from.
+    pub store: Option<StoreKind>,
     /// How clients prove who they are; there is no default.
     pub auth: Option<AuthMode>,
     /// Tokens and claims.
@@ -120,14 +145,14 @@ pub struct Config {
     pub admin_roles: Vec<String>,
     /// Origins of web pages that may use the endpoint besides its own; `*` is all of them.
     pub allowed_origins: Vec<String>,
+    /// Proxies that say truly where a client comes from.
+    pub trusted_proxies: TrustedProxies,
     /// Whether browsers get GraphiQL at the endpoint.
     pub graphiql: bool,
     /// Form of log lines.
     pub log_format: LogFormat,
     /// Which log lines: `info`, or a list such as `warn,tidings_daemon=debug`.
     pub log_filter: String,
-    /// Whether `/metrics` answers peers that are not on this machine.
-    pub metrics_remote: bool,
     /// Bounds of a mailbox.
     pub mailbox: MailboxLimits,
     /// What the schema shows and how much a document may ask for.
@@ -138,6 +163,8 @@ pub struct Config {
     pub resolve: FunctionLimits,
     /// Bounds of clients.
     pub limits: ClientLimits,
+    /// Bounds of reservations, but for what [`ClientLimits`] says of all connections.
+    pub reservations: ReservationLimits,
     /// How often the source polls though nothing woke it.
     pub safety_poll: Duration,
     /// Lag of the source above which `/readyz` is red.
@@ -150,30 +177,40 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             database_url: None,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)),
+            listen: vec![ListenAddress::Tcp(SocketAddr::from((Ipv4Addr::LOCALHOST, 4000)))],
+            listen_mode: 0o660,
+            tls: Tls { certificate: None, key: None, hsts: Duration::from_secs(31_536_000) },
+            admin: AdminAccess::default(),
             source: SourceKind::Postgres,
-            store: StoreKind::Postgres,
+            store: None,
             auth: None,
             jwt: Jwt::default(),
             admin_roles: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
             graphiql: true,
             log_format: LogFormat::Text,
             log_filter: "info".into(),
-            metrics_remote: false,
             mailbox: MailboxLimits::default(),
             schema: SchemaOptions::default(),
             allow_list_file: None,
             resolve: FunctionLimits::default(),
             limits: ClientLimits {
                 connections: 50_000,
+                attempts_per_minute: 6_000,
+                connections_per_user: 1_000,
+                connections_per_tenant: 40_000,
+                operations_per_minute: 6_000,
+                deliveries_per_second: 0,
                 sockets: 60_000,
                 subscriptions: 256,
                 body_bytes: 2 << 20,
                 header_bytes: 16 << 10,
                 request_time: Duration::from_secs(10),
+                idle: Duration::from_secs(75),
                 write_stall: Duration::from_secs(30),
             },
+            reservations: ReservationLimits::default(),
             safety_poll: Duration::from_secs(1),
             max_lag: Duration::from_secs(10),
             drain: Duration::from_secs(5),
@@ -229,6 +266,23 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// Where reservations are kept.
+    pub fn store_kind(&self) -> StoreKind {
+        self.store.unwrap_or(match self.source {
+            SourceKind::Postgres => StoreKind::Postgres,
+            SourceKind::Memory => StoreKind::Memory,
+        })
+    }
+
+    /// All bounds of reservations: a stream of theirs runs as many operations as any connection.
+    pub fn reservation_limits(&self) -> ReservationLimits {
+        ReservationLimits {
+            documents: self.limits.subscriptions,
+            bytes: self.limits.body_bytes,
+            ..self.reservations
+        }
+    }
+
     /// Checks what no setting can check alone.
     ///
     /// # Errors
@@ -239,6 +293,17 @@ impl Config {
             return refuse(
                 "setting `database_url` is missing: set TIDINGS_DATABASE_URL, --database-url or database_url in \
                  tidings.toml, for example postgres://tidings@localhost/app",
+            );
+        }
+        if self.store == Some(StoreKind::Postgres) && self.database_url.is_none() {
+            return refuse(
+                "setting `store` is postgres, which needs `database_url`: set TIDINGS_DATABASE_URL, or store = memory",
+            );
+        }
+        if self.reservations.unfulfilled > self.reservations.idle {
+            return refuse(
+                "setting `reservations.unfulfilled_s` is larger than `reservations.idle_s`: a reservation would lose \
+                 life by being used",
             );
         }
         if self.schema.limits.document_bytes > self.limits.body_bytes {
@@ -256,6 +321,11 @@ impl Config {
             return refuse(
                 "settings `jwt.cookie` and `allowed_origins = *` do not go together: any web page could read with your \
                  users' cookies. List the origins of your own pages",
+            );
+        }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return refuse(
+                "settings `tls.certificate` and `tls.key` need each other: one is the certificate, the other its private key",
             );
         }
         if self.limits.sockets < self.limits.connections {

@@ -30,6 +30,8 @@ pub mod shutdown;
 
 pub mod access;
 
+pub mod store;
+
 pub mod transport;
 
 pub mod admin;

@@ -22,6 +22,8 @@ pub mod initial;
 
 pub mod replay;
 
+pub mod reservations;
+
 pub mod resolvers;
 
 pub mod row_security;
@@ -30,6 +32,7 @@ pub use access::AccessMetrics;
 pub use endpoint::{CaseLabel, EndpointMetrics};
 pub use initial::InitialMetrics;
 pub use replay::ReplayMetrics;
+pub use reservations::ReservationMetrics;
 pub use resolvers::ResolverMetrics;
 pub use row_security::RowSecurityMetrics;
 
@@ -74,6 +77,8 @@ pub struct Metrics {
     pub access: AccessMetrics,
     /// What the endpoint counts.
     pub endpoint: EndpointMetrics,
+    /// What reservations count.
+    pub reservations: ReservationMetrics,
     /// What the calls of functions count.
     pub resolvers: ResolverMetrics,
     /// What the checks of policies count.
@@ -104,6 +109,7 @@ impl Default for Metrics {
             source_lag: Gauge::default(),
             access: AccessMetrics::default(),
             endpoint: EndpointMetrics::default(),
+            reservations: ReservationMetrics::default(),
             resolvers: ResolverMetrics::default(),
             row_security: RowSecurityMetrics::default(),
             initial: InitialMetrics::default(),
@@ -157,6 +163,7 @@ impl Metrics {
         );
         metrics.access.register(registry);
         metrics.endpoint.register(registry);
+        metrics.reservations.register(registry);
         metrics.resolvers.register(registry);
         metrics.row_security.register(registry);
         metrics.initial.register(registry);

@@ -85,11 +85,11 @@ impl Shutdown {
     }
 }
 
-/// Waits for SIGTERM or SIGINT and gives its name.
+/// Waits for SIGTERM or SIGINT and gives its name. Until then SIGHUP calls `reload`.
 ///
 /// # Errors
 /// If the handlers cannot be installed.
-pub async fn signal() -> std::io::Result<&'static str> {
+pub async fn signal(reload: impl Fn()) -> std::io::Result<&'static str> {
     use tokio::signal::unix::{SignalKind, signal};
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut hangup = signal(SignalKind::hangup())?;
@@ -98,7 +98,7 @@ pub async fn signal() -> std::io::Result<&'static str> {
             _ = terminate.recv() => return Ok("SIGTERM"),
             _ = interrupt.recv() => return Ok("SIGINT"),
             // By default it would end the process, and every stream with it, without a drain.
-            _ = hangup.recv() => tracing::warn!("SIGHUP: settings are not reloaded; restart to change them"),
+            _ = hangup.recv() => reload(),
         }
     }
 }

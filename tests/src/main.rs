@@ -18,6 +18,8 @@ mod schema;
 
 mod streaming;
 
+mod wire;
+
 mod browser;
 
 mod clients;

@@ -1,18 +1,23 @@
 //! What operators ask for: health, readiness and metrics.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use prometheus_client::registry::Registry;
 
+use crate::access::arrival::{Arrival, Door};
+use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::service::Service;
 use crate::shutdown::Shutdown;
+
+mod guard;
 
 /// The state behind the operators' routes.
 #[derive(Debug, Clone)]
@@ -25,25 +30,33 @@ pub struct Admin {
     pub metrics: Metrics,
     /// All metrics.
     pub registry: Arc<Registry>,
-    /// Whether metrics are told to other machines.
-    pub metrics_remote: bool,
+    /// What operators prove to be operators with. Without it they have to be on this machine.
+    pub token: Option<Secret>,
 }
 
-/// The operators' routes.
+/// What anybody may ask.
+pub fn public() -> Router {
+    Router::new().route("/healthz", get(async || "ok\n"))
+}
+
+/// The operators' routes, and what anybody may ask. Whatever is added below `/admin` is for operators, too.
 pub fn router(admin: Admin) -> Router {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
+    let guarded = Router::new()
         .route("/metrics", get(metrics))
-        .with_state(admin)
+        .route("/admin", any(StatusCode::NOT_FOUND))
+        .route("/admin/{*path}", any(StatusCode::NOT_FOUND))
+        .layer(middleware::from_fn_with_state(admin.clone(), guard::operators));
+    Router::new().route("/readyz", get(ready)).merge(guarded).with_state(admin).merge(public())
 }
 
-/// Whether this process should get new clients.
-async fn ready(
-    State(admin): State<Admin>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
+/// Whether this process should get new clients. At the operators' own address anybody may ask: what checks
+/// health for a load balancer knows no token.
+async fn ready(State(admin): State<Admin>, request: Request<Body>) -> Response {
+    let examined = admin.examine(&request);
+    let door = request.extensions().get::<Arrival>().map(|arrival| arrival.door);
+    if let (Err(refused), false) = (examined, door == Some(Door::Operators)) {
+        return guard::refuse(&admin, refused);
+    }
     let reason = if admin.shutdown.has_begun() {
         Some("the process is shutting down".to_owned())
     } else {
@@ -53,21 +66,13 @@ async fn ready(
         None => "ready\n".into_response(),
         // The reason may name hosts and roles of the database.
         Some(reason) => {
-            let told = if local(peer, &headers) { reason.as_str() } else { "not ready" };
+            let told = if examined.is_ok() { reason.as_str() } else { "not ready" };
             (StatusCode::SERVICE_UNAVAILABLE, format!("{told}\n")).into_response()
         }
     }
 }
 
-async fn metrics(
-    State(admin): State<Admin>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    headers: HeaderMap,
-) -> Response {
-    if !admin.metrics_remote && !local(peer, &headers) {
-        let hint = "metrics are told to this machine only; set metrics_remote = true to change that\n";
-        return (StatusCode::FORBIDDEN, hint).into_response();
-    }
+async fn metrics(State(admin): State<Admin>) -> Response {
     if let Some(lag) = admin.service.lag() {
         admin.metrics.source_lag.set(lag.as_secs_f64());
     }
@@ -82,10 +87,4 @@ async fn metrics(
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
         }
     }
-}
-
-/// Whether a request comes from this machine, and not through a proxy on it.
-fn local(peer: SocketAddr, headers: &HeaderMap) -> bool {
-    let proxied = ["forwarded", "x-forwarded-for", "x-real-ip", "via"];
-    peer.ip().to_canonical().is_loopback() && !proxied.iter().any(|name| headers.contains_key(*name))
 }

@@ -2,8 +2,10 @@
 
 use super::{Failure, service};
 use crate::access::authenticator::Authenticator;
-use crate::config::{Config, SourceKind};
+use crate::config::{Config, ListenAddress, SourceKind};
 use crate::graphql::schema::Schema;
+use crate::metrics::Metrics;
+use crate::transport::tls::Certificate;
 
 pub(super) fn run(config: &Config) -> Result<(), Failure> {
     let authenticator = Authenticator::new(config)?;
@@ -37,7 +39,18 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
             );
         }
     }
-    println!("endpoint:      http://{}/graphql", config.listen);
+    if Certificate::read(&config.tls, &Metrics::default())?.is_some() {
+        println!("certificate:   ok, with its key");
+    }
+    for address in &config.listen {
+        match address {
+            ListenAddress::Tcp(address) if config.tls.certificate.is_some() => {
+                println!("endpoint:      https://{address}/graphql");
+            }
+            ListenAddress::Tcp(address) => println!("endpoint:      http://{address}/graphql"),
+            ListenAddress::Unix(_) => println!("endpoint:      {address}, for a proxy"),
+        }
+    }
     if let Some(warning) = authenticator.warning() {
         println!("warning:       {warning}");
     }

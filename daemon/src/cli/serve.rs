@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 
+use super::listen::Entrances;
 use super::{Failure, logging, service};
 use crate::access::authenticator::Authenticator;
-use crate::admin::{self, Admin};
+use crate::admin::Admin;
 use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::shutdown::{Shutdown, signal};
-use crate::transport::{self, Endpoint, listener};
+use crate::transport::Endpoint;
 
 pub(super) fn run(config: Config) -> Result<(), Failure> {
     logging::start(&config);
@@ -31,32 +31,37 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let shutdown = Shutdown::new(config.drain);
+    let entrances = Entrances::open(&config, &metrics).await?;
+    let certificate = entrances.certificate();
     let service = service::start(&config, &metrics)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| format!("cannot listen on {} (setting `listen`): {error}", config.listen))?;
-    let address = listener.local_addr()?;
+    let control = service::control(&config)?;
+    let reservations = service::reservations(&config, control.clone(), &metrics, &shutdown)?;
+    let node = reservations.node().clone();
+    let revocations = service::revocations(&config, control, &reservations)?;
 
     let admin = Admin {
         service: service.clone(),
         shutdown: shutdown.clone(),
         registry: Arc::new(registry),
         metrics: metrics.clone(),
-        metrics_remote: config.metrics_remote,
+        token: config.admin.token.clone(),
     };
-    let endpoint = Endpoint::new(service, authenticator, &config, metrics.clone(), shutdown.clone());
-    let router = transport::router(endpoint).merge(admin::router(admin));
-    let serving = listener::serve(listener, router, config.limits, metrics, shutdown.clone());
-    let serving = tokio::spawn(serving);
-    tracing::info!(%address, "listening");
+    let endpoint =
+        Endpoint::new(service, authenticator, revocations, reservations, &config, metrics, shutdown.clone());
+    let mut receiving = entrances.receive(&config, endpoint, admin, &shutdown)?;
 
-    let name = signal().await?;
+    let reload = || match &certificate {
+        Some(certificate) => certificate.look(true),
+        None => tracing::warn!("SIGHUP: there is no certificate to read again; restart to change settings"),
+    };
+    let name = signal(reload).await?;
     tracing::info!(signal = name, drain_s = config.drain.as_secs(), "draining");
     shutdown.begin();
     tokio::select! {
         all_left = shutdown.finish() => tracing::info!(all_left, "stopped"),
-        name = signal() => tracing::warn!(signal = name?, "second signal: stopped without drain"),
+        name = signal(|| ()) => tracing::warn!(signal = name?, "second signal: stopped without drain"),
     }
-    serving.abort();
+    receiving.shutdown().await;
+    service::leave(&config, &node).await;
     Ok(())
 }

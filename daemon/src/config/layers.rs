@@ -245,13 +245,17 @@ mod tests {
     fn a_later_layer_replaces_an_earlier_one() {
         let mut config =
             from_file("listen = \"127.0.0.1:1\"\nauth = \"none\"\n[limits]\nconnections = 7").unwrap();
-        assert_eq!((config.listen.port(), config.auth), (1, Some(AuthMode::None)));
+        let listens = |config: &Config, at: &str| config.listen == [at.parse().unwrap()];
+        assert!(listens(&config, "127.0.0.1:1"));
+        assert_eq!(config.auth, Some(AuthMode::None));
         assert_eq!(config.limits.connections, 7);
         config.apply_variable("TIDINGS_LISTEN", "[::1]:2").unwrap();
-        assert_eq!(config.listen.port(), 2);
+        assert!(listens(&config, "[::1]:2"));
         let flag = settings::by_key("listen").unwrap();
         config.apply(flag, &Value::Text("127.0.0.1:3".into()), Origin::Flag("listen".into())).unwrap();
-        assert_eq!(config.listen.port(), 3);
+        assert!(listens(&config, "127.0.0.1:3"));
+        config.apply_variable("TIDINGS_LISTEN", "127.0.0.1:4, unix:/run/t").unwrap();
+        assert_eq!(config.listen.len(), 2);
     }
 
     #[test]
@@ -270,7 +274,8 @@ mod tests {
         assert_eq!(
             from_env("TIDINGS_LISTEN", "4000").unwrap_err(),
             "setting `listen` from the environment variable TIDINGS_LISTEN cannot be \"4000\"; \
-             allowed: an IP address and a port, for example 127.0.0.1:4000"
+             allowed: a list of IP addresses with a port, for example 127.0.0.1:4000 or [::1]:4000, or of unix: \
+             and the absolute path of a socket"
         );
         assert_eq!(
             from_file("lisen = 1").unwrap_err(),

@@ -2,8 +2,8 @@
 //!
 //! # Layout
 //!
-//! One file for each kind, by what a setting is about: `service`, `access`, `documents`, `functions`,
-//! `limits`. The order of the table is the order of `--help`.
+//! One file for each kind, by what a setting is about: `service`, `listener`, `access`, `documents`, `functions`,
+//! `limits`, `reservations`. The order of the table is the order of `--help`.
 
 use std::sync::LazyLock;
 
@@ -22,6 +22,8 @@ macro_rules! put {
 
 mod service;
 
+mod listener;
+
 mod access;
 
 mod documents;
@@ -29,6 +31,8 @@ mod documents;
 mod functions;
 
 mod limits;
+
+mod reservations;
 
 /// One setting.
 #[derive(Debug, Clone, Copy)]
@@ -82,11 +86,13 @@ const DAY_S: u64 = 86_400;
 pub static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let parts = [
         service::PLACE,
+        listener::SETTINGS,
         access::SETTINGS,
         service::CONDUCT,
         documents::SETTINGS,
         functions::SETTINGS,
         limits::SETTINGS,
+        reservations::SETTINGS,
         service::TIMES,
     ];
     parts.concat()

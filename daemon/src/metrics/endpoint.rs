@@ -22,10 +22,19 @@ pub struct EndpointMetrics {
     pub written: Family<TransportLabel, Counter>,
     /// Requests, operations and connections that the endpoint refused or ended, by error code.
     pub refusals: Family<CaseLabel, Counter>,
-    /// Times that a bound of the listener was hit: `sockets`, `write_stall`, `first_bytes`.
+    /// The same by the limit that was hit, as far as it was one of a client's.
+    pub limit_rejections: Family<CaseLabel, Counter>,
+    /// Times that a bound of the listener was hit: `sockets`, `head`, `idle`, `write_stall`,
+    /// `stream_stall`.
     pub listener_limits: Family<CaseLabel, Counter>,
-    /// Open TCP connections.
+    /// Open sockets.
     pub sockets: Gauge,
+    /// TLS handshakes, by outcome.
+    pub handshakes: Family<CaseLabel, Counter>,
+    /// Times that the certificate was read again, by outcome.
+    pub certificate_reads: Family<CaseLabel, Counter>,
+    /// Requests for the operators' pages that were refused, by reason.
+    pub admin_refusals: Family<CaseLabel, Counter>,
 }
 
 impl Default for EndpointMetrics {
@@ -37,8 +46,12 @@ impl Default for EndpointMetrics {
             subscriptions: Family::default(),
             written: Family::default(),
             refusals: Family::default(),
+            limit_rejections: Family::default(),
             listener_limits: Family::default(),
             sockets: Gauge::default(),
+            handshakes: Family::default(),
+            certificate_reads: Family::default(),
+            admin_refusals: Family::default(),
         }
     }
 }
@@ -64,7 +77,23 @@ impl EndpointMetrics {
             self.written.clone(),
         );
         registry.register("refusals", "What the endpoint refused or ended, by code", self.refusals.clone());
+        registry.register(
+            "limit_rejections",
+            "What the endpoint refused or ended because of a limit, by limit",
+            self.limit_rejections.clone(),
+        );
         registry.register("listener_limits", "Bounds of the listener hit", self.listener_limits.clone());
-        registry.register("sockets", "Open TCP connections", self.sockets.clone());
+        registry.register("sockets", "Open sockets", self.sockets.clone());
+        registry.register("tls_handshakes", "TLS handshakes, by outcome", self.handshakes.clone());
+        registry.register(
+            "tls_certificate_reads",
+            "Times that the certificate was read again, by outcome",
+            self.certificate_reads.clone(),
+        );
+        registry.register(
+            "admin_refusals",
+            "Requests for the operators' pages refused, by reason",
+            self.admin_refusals.clone(),
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::allowance::{Allowance, Rationed};
 use super::live::{Live, Parts};
 use super::permit::{Permit, outdated};
 use super::throttle::Throttles;
@@ -27,10 +28,16 @@ pub struct Connection {
     /// Those whose acknowledgement follows the rows that they begin with.
     beginning: HashSet<SubscriptionId>,
     throttles: Throttles,
+    /// Nothing where deliveries are without bound.
+    rationed: Option<Rationed>,
 }
 
 impl Connection {
-    pub(super) fn new(service: Service, identity: Arc<Identity>) -> Self {
+    pub(super) fn new(
+        service: Service,
+        identity: Arc<Identity>,
+        allowance: Option<Arc<dyn Allowance>>,
+    ) -> Self {
         let mailbox = Arc::new(Mailbox::new(service.0.shared.options.mailbox));
         Self {
             service,
@@ -41,6 +48,7 @@ impl Connection {
             acknowledgements: Vec::new(),
             beginning: HashSet::new(),
             throttles: Throttles::default(),
+            rationed: allowance.map(Rationed::new),
         }
     }
 
@@ -81,9 +89,13 @@ impl Connection {
         let Permit { mut request, after, .. } = permit;
         schema.trim(&mut request, &self.identity);
         // Taken before the subscription starts, so that nothing after it can be missing.
-        let cursor = after.as_ref().map_or_else(|| self.service.cursor(), Cursor::encode);
+        let cursor = after.as_deref().map_or_else(|| self.service.cursor(), Cursor::encode);
         if let Some(throttle) = &interest.throttle {
             self.throttles.add(subscription, throttle, cursor.clone());
+        } else if let Some(rationed) = &mut self.rationed {
+            // Before its rows are there it cannot be resumed.
+            let start = if interest.beginning.is_some() { CursorText::default() } else { cursor.clone() };
+            rationed.add(subscription, start);
         }
         if acknowledges && interest.beginning.is_some() {
             self.beginning.insert(subscription);
@@ -91,7 +103,14 @@ impl Connection {
             self.acknowledgements.push(acknowledgement::of(subscription, None, cursor));
         }
         let (identity, mailbox) = (self.identity.clone(), self.mailbox.clone());
-        let parts = Parts { request, authorization, identity, mailbox, subscription, after };
+        let parts = Parts {
+            request,
+            authorization,
+            identity,
+            mailbox,
+            subscription,
+            after: after.map(|after| *after),
+        };
         self.live.insert(subscription, shared.live.start(&self.service.0.hub, parts, interest));
         shared.options.metrics.subscriptions.inc();
         tracing::debug!(subscription = subscription.0, "subscription is live");
@@ -116,6 +135,9 @@ impl Connection {
     /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.
     pub fn complete(&mut self, subscription: SubscriptionId) {
         self.throttles.remove(subscription);
+        if let Some(rationed) = &mut self.rationed {
+            rationed.remove(subscription);
+        }
         if let Some(live) = self.live.remove(&subscription) {
             self.service.0.shared.live.end(&self.service.0.hub, &live);
             self.beginning.remove(&subscription);
@@ -136,10 +158,14 @@ impl Connection {
             if self.throttles.is_empty() {
                 self.mailbox.drain(into).await;
             } else {
+                let ration = self.rationed.as_ref().map(Rationed::allowance);
                 tokio::select! {
-                    () = self.mailbox.drain(into) => self.throttles.conflate(into, before),
-                    () = self.throttles.wait() => self.throttles.release(into),
+                    () = self.mailbox.drain(into) => self.throttles.conflate(into, before, ration),
+                    () = self.throttles.wait() => self.throttles.release(ration, into),
                 }
+            }
+            if let Some(rationed) = &mut self.rationed {
+                rationed.ration(into, before);
             }
             self.acknowledge(into, before);
             self.forget_ended(into, before);

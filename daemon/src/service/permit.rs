@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Service, not_ready, resume};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::persisted::DocumentHash;
 use crate::graphql::prepare::Prepared;
 use crate::graphql::request::Request;
 use crate::hub::audience::Identity;
@@ -19,13 +20,25 @@ pub struct Permit {
     /// The call that was answered with yes; nothing if none was needed.
     pub(super) authorization: Option<Call>,
     /// What its sender has seen already; nothing if the subscription begins now.
-    pub(super) after: Option<Cursor>,
+    pub(super) after: Option<Box<Cursor>>,
+    /// Whether it begins with the rows that are there.
+    begins_with_rows: bool,
 }
 
 impl Permit {
+    /// The document that it is for.
+    pub fn document(&self) -> DocumentHash {
+        DocumentHash::of(&self.request.query)
+    }
+
     /// The cursor after which the subscription will go on, if it does not begin now.
     pub fn after(&self) -> Option<CursorText> {
-        self.after.as_ref().map(Cursor::encode)
+        self.after.as_deref().map(Cursor::encode)
+    }
+
+    /// Whether the subscription begins with the rows that are there, unless it goes on after a cursor.
+    pub fn begins_with_rows(&self) -> bool {
+        self.begins_with_rows
     }
 }
 
@@ -46,9 +59,17 @@ impl Service {
 
     async fn ask(&self, request: &Request, identity: &Arc<Identity>) -> Result<Permit, Vec<GraphQLError>> {
         let Some(schema) = self.schema() else { return Err(vec![not_ready()]) };
-        let after = resume::asked_for(request).map_err(|error| vec![error])?;
-        let permit = |authorization| Permit { request: request.clone(), authorization, after: after.clone() };
-        let call = match schema.prepare_authorized(request, identity) {
+        let after = resume::asked_for(request).map_err(|error| vec![error])?.map(Box::new);
+        let (prepared, authorization) = schema.prepare_authorized(request, identity);
+        let begins_with_rows =
+            matches!(&prepared, Prepared::Subscription(interest) if interest.beginning.is_some());
+        let permit = |authorization| Permit {
+            request: request.clone(),
+            authorization,
+            after: after.clone(),
+            begins_with_rows,
+        };
+        let call = match (prepared, authorization) {
             (Prepared::Refused(errors), _) => return Err(errors),
             (_, None) => return Ok(permit(None)),
             (_, Some(call)) => call,

@@ -85,6 +85,27 @@ impl Cursor {
         self.history == other.history && self.top >= other.top && self.seen.covers(&other.seen)
     }
 
+    /// What is in one of the sets or in both; nothing if they are of different histories.
+    pub fn union(&self, other: &Self) -> Option<Self> {
+        if self.history != other.history {
+            return None;
+        }
+        let (more, less) = if other.includes(self) { (other, self) } else { (self, other) };
+        let base = Within { snapshot: less.seen.clone(), upto: less.top };
+        let mut parts: Vec<Within> = Vec::new();
+        for part in more.parts().chain([&base]).chain(less.parts()) {
+            let reaches = |snapshot: &Snapshot, upto| upto >= part.upto && snapshot.covers(&part.snapshot);
+            if reaches(&more.seen, more.top) || parts.iter().any(|it| reaches(&it.snapshot, it.upto)) {
+                continue;
+            }
+            parts.retain(|it| part.upto < it.upto || !part.snapshot.covers(&it.snapshot));
+            parts.push(part.clone());
+        }
+        let mut parts = parts.into_iter();
+        let (within, left) = (parts.next(), parts.collect());
+        Some(Self { history: more.history, top: more.top, seen: more.seen.clone(), within, left })
+    }
+
     /// The text that clients see and send back: base64url, typically under 40 characters.
     pub fn encode(&self) -> Arc<str> {
         let mut bytes = Vec::with_capacity(32);
@@ -225,6 +246,33 @@ mod tests {
         assert!(!cursor.contains(1_000_006, 25), "behind that part");
         assert!(cursor.contains(1_000_001, 10), "was running before, has finished within the batch");
         assert!(!cursor.contains(1_000_006, 12), "the xid was reused after a crash");
+    }
+
+    #[test]
+    fn a_union_holds_what_either_holds() {
+        let set = |seen: &str, top, within: Option<(&str, i64)>| Cursor { top, ..cursor(seen, within) };
+        let sets = [
+            set("10:20:10", 30, None),
+            set("22:22:", 32, None),
+            set("10:20:10", 30, Some(("15:30:15", 36))),
+            set("10:20:10", 30, Some(("15:34:15,32", 34))),
+            set("22:22:", 32, Some(("15:34:", 33))),
+            // After a crash that lost transactions.
+            set("18:18:", 40, None),
+        ];
+        for one in &sets {
+            for other in &sets {
+                let both = one.union(other).unwrap();
+                let read = Cursor::decode(&both.encode()).unwrap();
+                for (id, xid) in (25..45).flat_map(|id| (8..36).map(move |xid| (id, xid))) {
+                    let either = one.contains(id, xid) || other.contains(id, xid);
+                    assert_eq!(both.contains(id, xid), either, "{id} {xid} {one:?} {other:?}");
+                    assert_eq!(read.contains(id, xid), either);
+                }
+                assert!(both.left.len() <= 2, "{both:?}");
+            }
+        }
+        assert_eq!(sets[0].union(&Cursor { history: 1, ..sets[1].clone() }), None);
     }
 
     #[test]

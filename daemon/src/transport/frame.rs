@@ -49,9 +49,13 @@ pub fn sse_next(into: &mut Vec<u8>, result: &[u8], cursor: &str) {
 /// Appends an event `next` with a whole result.
 pub fn sse_whole(into: &mut Vec<u8>, result: &[u8]) {
     into.extend_from_slice(SSE_NEXT);
-    // A line break in a JSON text is white space; in an event it would end the data (S4).
-    into.extend(result.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
+    sse_line(into, result);
     into.extend_from_slice(b"\n\n");
+}
+
+/// A line break in a JSON text is white space; in an event it would end the data (S4).
+fn sse_line(into: &mut Vec<u8>, result: &[u8]) {
+    into.extend(result.iter().map(|&byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { byte }));
 }
 
 /// Appends an event `next` with a whole result that names its own cursor, and this as `id:` (S20).
@@ -80,6 +84,41 @@ pub fn sse_retry(into: &mut Vec<u8>, milliseconds: u64) {
 /// Appends an event that says when it was written, for clients that look for it by name (S23).
 pub fn sse_sign_of_life(into: &mut Vec<u8>, event: &str, time: jiff::Timestamp) {
     into.extend_from_slice(format!("event: {event}\ndata: {{\"time\":\"{time}\"}}\n\n").as_bytes());
+}
+
+/// The start of every event of an operation on a stream that carries several (S16), whose id stands there as
+/// JSON.
+pub fn sse_operation(id: &str) -> Box<str> {
+    format!(r#"{{"id":{}"#, serde_json::Value::from(id)).into()
+}
+
+/// Appends an event `next` of such an operation, with an open result and its cursor.
+pub fn sse_operation_next(into: &mut Vec<u8>, operation: &str, result: &[u8], cursor: &str, id: &str) {
+    sse_id(into, id);
+    sse_payload(into, operation, result);
+    close_result(into, cursor);
+    into.extend_from_slice(b"}\n\n");
+}
+
+/// Appends an event `next` of such an operation, with a whole result.
+pub fn sse_operation_whole(into: &mut Vec<u8>, operation: &str, result: &[u8], id: &str) {
+    sse_id(into, id);
+    sse_payload(into, operation, result);
+    into.extend_from_slice(b"}\n\n");
+}
+
+fn sse_payload(into: &mut Vec<u8>, operation: &str, result: &[u8]) {
+    into.extend_from_slice(SSE_NEXT);
+    into.extend_from_slice(operation.as_bytes());
+    into.extend_from_slice(br#","payload":"#);
+    sse_line(into, result);
+}
+
+/// Appends an event `complete` of such an operation.
+pub fn sse_operation_complete(into: &mut Vec<u8>, operation: &str) {
+    into.extend_from_slice(b"event: complete\ndata: ");
+    into.extend_from_slice(operation.as_bytes());
+    into.extend_from_slice(b"}\n\n");
 }
 
 /// The start of every message with a result of an operation, whose id stands there as JSON.
@@ -134,6 +173,24 @@ mod tests {
         assert_eq!(sse(|into| sse_whole(into, b"{\n\"data\":{}}")), "event: next\ndata: { \"data\":{}}\n\n");
         assert_eq!(sse(|into| sse_cursor(into, "c")), "id: c\n\n");
         assert_eq!(sse(|into| sse_cursor(into, "")), "");
+    }
+
+    #[test]
+    fn s16_events_of_several_operations_name_theirs() {
+        let operation = sse_operation("a\"\n");
+        assert_eq!(
+            sse(|into| sse_operation_next(into, &operation, br#"{"data":{"a":1}"#, "c", "1.c")),
+            "id: 1.c\nevent: next\n\
+             data: {\"id\":\"a\\\"\\n\",\"payload\":{\"data\":{\"a\":1},\"extensions\":{\"cursor\":\"c\"}}}\n\n"
+        );
+        assert_eq!(
+            sse(|into| sse_operation_whole(into, &sse_operation("1"), b"{\"data\":\n1}", "")),
+            "event: next\ndata: {\"id\":\"1\",\"payload\":{\"data\": 1}}\n\n"
+        );
+        assert_eq!(
+            sse(|into| sse_operation_complete(into, &sse_operation("1"))),
+            "event: complete\ndata: {\"id\":\"1\"}\n\n"
+        );
     }
 
     #[test]

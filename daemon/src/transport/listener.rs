@@ -1,121 +1,178 @@
-//! The listener: accepts sockets and speaks HTTP/1.1 or HTTP/2 on each.
+//! The listener: accepts sockets and speaks HTTP/1.1 or HTTP/2 on each, over TLS if there is a certificate.
+//!
+//! # Layout
+//!
+//! `bind` makes addresses into listening sockets, `seat` counts those that were accepted, `speak` is the
+//! HTTP on one of them, `streams` runs those of HTTP/2, and `presence` tells when it is of no use any more.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
-use tower::ServiceExt;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::server::TlsStream;
+
+mod bind;
+
+mod seat;
+
+mod presence;
+
+mod streams;
+
+mod speak;
+
+pub use bind::{Accepted, BindError, Listening, SocketFile};
+pub use presence::{Presence, UnderWay};
+pub use seat::Seat;
+use streams::Streams;
 
 use super::stall::Watched;
-use crate::access::limits::Places;
+use super::tls::{HTTP2, TlsAcceptor};
+use crate::access::arrival::{Arrival, Door, Peer};
+use crate::access::limits::{Place, Places};
 use crate::config::ClientLimits;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
-/// Streams of one HTTP/2 connection at a time; more wait at the client.
-const HTTP2_STREAMS_MAX: u32 = 256;
-/// Bytes that one HTTP/2 stream may have waiting for the socket; then its body is asked for no more.
-const HTTP2_SEND_BUFFER_BYTES: usize = 64 << 10;
-/// HTTP/2 asks its peers whether they live as often as we ask WebSockets, and waits as long.
-const HTTP2_PING: Duration = Duration::from_secs(12);
 /// Pause after the system has refused to accept, for want of file descriptors for example.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves routes on a listener until the drain begins. Sockets that are open then finish by themselves,
-/// or are cut off when it is over.
-pub async fn serve(
-    listener: TcpListener,
+/// What the sockets of one kind of guests share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Reception {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    door: Door,
     router: Router,
+    places: Places,
     limits: ClientLimits,
+    /// For TCP; a Unix socket never leaves the machine.
+    tls: Option<TlsAcceptor>,
+    http: Builder<Streams>,
     metrics: Metrics,
     shutdown: Shutdown,
-) {
-    let places = Places::new(limits.sockets);
-    let http = builder(&limits);
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.begun() => return,
-        };
-        let (socket, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept connections");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(place) = places.take() else {
-            metrics.endpoint.listener_limits.get_or_create(&[("limit", "sockets")]).inc();
-            continue;
-        };
-        // Results are small and must not wait for an acknowledgement. The socket works without, too.
-        let _ = socket.set_nodelay(true);
-        let watched = Watched::new(socket, limits.request_time, limits.write_stall, metrics.clone());
-        let (http, router, metrics, leaving) =
-            (http.clone(), router.clone(), metrics.clone(), shutdown.clone());
-        shutdown.spawn(async move {
-            metrics.endpoint.sockets.inc();
-            converse(watched, peer, &http, router, leaving).await;
-            metrics.endpoint.sockets.dec();
-            drop(place);
-        });
+}
+
+impl Reception {
+    /// Serves these routes, on as many sockets as `limits` say.
+    pub fn new(
+        door: Door,
+        router: Router,
+        limits: ClientLimits,
+        tls: Option<TlsAcceptor>,
+        metrics: Metrics,
+        shutdown: Shutdown,
+    ) -> Self {
+        let (places, http) = (Places::new(limits.sockets), speak::builder(&limits, &metrics));
+        Self { shared: Arc::new(Shared { door, router, places, limits, tls, http, metrics, shutdown }) }
     }
-}
 
-fn builder(limits: &ClientLimits) -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.request_time)
-        // For the answer to a WebSocket upgrade, which repeats the client's spelling.
-        .preserve_header_case(true)
-        .max_buf_size(limits.header_bytes);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(HTTP2_PING)
-        .keep_alive_timeout(HTTP2_PING)
-        .max_concurrent_streams(HTTP2_STREAMS_MAX)
-        .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
-        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
-        .enable_connect_protocol();
-    builder
-}
+    /// Serves a listening socket until the drain begins. Sockets that are open then finish by themselves,
+    /// or are cut off when it is over.
+    pub async fn serve(self, listening: Listening) {
+        let shared = &self.shared;
+        loop {
+            let accepted = tokio::select! {
+                accepted = listening.accept() => accepted,
+                () = shared.shutdown.begun() => return,
+            };
+            let accepted = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(place) = shared.places.take() else {
+                seat::count(&shared.metrics, "sockets");
+                continue;
+            };
+            let reception = self.clone();
+            shared.shutdown.spawn(async move {
+                match accepted {
+                    Accepted::Tcp(socket, peer) => reception.receive(socket, peer, place).await,
+                    Accepted::Unix(socket) => reception.receive_plain(socket, Peer::Unix, place).await,
+                }
+            });
+        }
+    }
 
-async fn converse(
-    socket: Watched<TcpStream>,
-    peer: SocketAddr,
-    http: &Builder<TokioExecutor>,
-    router: Router,
-    shutdown: Shutdown,
-) {
-    let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        router.clone().oneshot(request.map(Body::new))
-    });
-    let mut connection = std::pin::pin!(http.serve_connection_with_upgrades(TokioIo::new(socket), service));
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = shutdown.begun() => {
-            // No further request; those that run go on until their turn to leave.
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                served = connection.as_mut() => served,
-                () = shutdown.over() => Ok(()),
+    /// A socket that has to be encrypted if there is a certificate.
+    async fn receive<S>(self, socket: S, peer: Peer, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Some(tls) = self.shared.tls.clone() else { return self.receive_plain(socket, peer, place).await };
+        let presence = Presence::new(&self.shared.limits);
+        let watched = self.watch(socket, presence.clone(), place);
+        // The time of a handshake and that of the first request's head are one.
+        let handshake = tokio::select! {
+            handshake = tls.accept(watched) => handshake,
+            limit = presence.wasted() => {
+                seat::count(&self.shared.metrics, limit);
+                self.count_handshake("timeout");
+                return;
+            }
+            () = self.shared.shutdown.over() => return,
+        };
+        match handshake {
+            Ok(socket) => {
+                self.count_handshake("ok");
+                let http = self.shared.http.clone();
+                let http = if speaks_http2(&socket) { http.http2_only() } else { http.http1_only() };
+                self.converse(socket, peer, true, &presence, &http).await;
+            }
+            Err(error) => {
+                self.count_handshake("failed");
+                tracing::debug!(%peer, %error, "TLS handshake failed");
             }
         }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%peer, %error, "socket closed early");
     }
+
+    async fn receive_plain<S>(self, socket: S, peer: Peer, place: Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let presence = Presence::new(&self.shared.limits);
+        let watched = self.watch(socket, presence.clone(), place);
+        self.converse(watched, peer, false, &presence, &self.shared.http).await;
+    }
+
+    fn watch<S>(&self, socket: S, presence: Presence, place: Place) -> Watched<S> {
+        let seat = Seat::new(place, &self.shared.metrics);
+        Watched::new(socket, self.shared.limits.write_stall, presence, seat)
+    }
+
+    async fn converse<S>(
+        &self,
+        socket: S,
+        peer: Peer,
+        encrypted: bool,
+        presence: &Presence,
+        http: &Builder<Streams>,
+    ) where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let shared = &self.shared;
+        let arrival = Arrival { peer, encrypted, door: shared.door };
+        let service = speak::Service { router: shared.router.clone(), arrival, presence: presence.clone() };
+        let counted = |limit| seat::count(&shared.metrics, limit);
+        if let Err(error) = speak::run(socket, service, http, &shared.shutdown, counted).await {
+            tracing::debug!(%peer, %error, "socket closed early");
+        }
+    }
+
+    fn count_handshake(&self, outcome: &'static str) {
+        self.shared.metrics.endpoint.handshakes.get_or_create(&[("outcome", outcome)]).inc();
+    }
+}
+
+fn speaks_http2<S>(socket: &TlsStream<S>) -> bool {
+    socket.get_ref().1.alpn_protocol() == Some(HTTP2)
 }

@@ -3,6 +3,8 @@
 //! A [`Transport`] says which requests are its own and answers them; the first of [`TRANSPORTS`] that
 //! admits a request gets it. To add a transport is to add a file and a line there.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -13,11 +15,18 @@ use axum::response::Response;
 use axum::routing::{any, get};
 use futures_util::future::BoxFuture;
 
+use self::headers::Protection;
+use crate::metrics::Metrics;
+
 pub mod accept;
 
 pub mod origin;
 
+pub mod address;
+
 pub mod endpoint;
+
+pub mod admission;
 
 pub mod refusal;
 
@@ -50,6 +59,12 @@ pub mod multipart;
 pub mod graphiql;
 
 pub mod http;
+
+pub mod soundness;
+
+pub mod headers;
+
+pub mod tls;
 
 pub mod listener;
 
@@ -87,6 +102,13 @@ pub fn router(endpoint: Endpoint) -> Router {
         .route("/graphql/ui/{name}", get(graphiql::asset))
         .layer(middleware::from_fn_with_state(endpoint.clone(), origin::share))
         .with_state(endpoint)
+}
+
+/// Routes of whatever kind, as they may face the internet: nothing ambiguous comes in, and no answer goes out
+/// without the headers that keep browsers from making something else of it.
+pub fn protected(routes: Router, metrics: &Metrics, hsts: Duration) -> Router {
+    let protect = middleware::from_fn_with_state(Protection::new(hsts.as_secs()), headers::protect);
+    routes.layer(middleware::from_fn_with_state(metrics.clone(), soundness::demand)).layer(protect)
 }
 
 async fn dispatch(State(endpoint): State<Endpoint>, request: Request<Body>) -> Response {

@@ -11,8 +11,10 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Endpoint;
-use super::endpoint::{Admission, expired};
+use super::address::ClientAddress;
+use super::admission::Admission;
 use super::machine::{Action, Close, Machine, Operation, Phase};
+use super::websocket::WRITE_BUFFER_BYTES;
 use crate::access::token::{self, Presented};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
@@ -27,12 +29,15 @@ const PING_INTERVAL: Duration = Duration::from_secs(12);
 const CURSOR_AGE: Duration = Duration::from_secs(48);
 /// Time for the client to answer our close.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Time for a client that has to leave to take what is being written to it.
+const KICK_TIME: Duration = Duration::from_millis(500);
 /// Messages that are read before a missing pong is believed.
 const BACKLOG_MESSAGES_MAX: usize = 64;
 
 /// One client on one socket.
 pub struct Session {
     endpoint: Endpoint,
+    address: ClientAddress,
     admission: Admission,
     /// What the upgrade brought. A `connection_init` may bring another.
     presented: Option<Presented>,
@@ -50,8 +55,8 @@ struct Client {
     authorizing: FuturesUnordered<BoxFuture<'static, Decided>>,
     /// How to give them up, by their ids.
     abandon: HashMap<Box<str>, AbortHandle>,
-    /// Ends when the token has expired.
-    expired: BoxFuture<'static, ()>,
+    /// Ends when the client has to leave.
+    over: BoxFuture<'static, ClientError>,
 }
 
 /// What became of an operation that had to be authorized; nothing if it was given up.
@@ -72,20 +77,28 @@ impl Session {
     /// A session that has not begun.
     pub fn new(
         endpoint: Endpoint,
+        address: ClientAddress,
         admission: Admission,
         presented: Presented,
         machine: Box<dyn Machine>,
     ) -> Self {
         let named_cursor = Instant::now();
         let presented = Some(presented);
-        Self { endpoint, admission, presented, machine, client: None, awaits_pong: false, named_cursor }
+        let (client, awaits_pong) = (None, false);
+        Self { endpoint, address, admission, presented, machine, client, awaits_pong, named_cursor }
     }
 
     /// Runs until the client or the daemon has had enough.
     pub async fn run(mut self, mut socket: WebSocket) {
         let shutdown = self.endpoint.shutdown().clone();
+        let kicked = self.admission.kicked().clone();
+        let stuck = async {
+            kicked.cancelled().await;
+            tokio::time::sleep(KICK_TIME).await;
+        };
         let end = tokio::select! {
             end = self.converse(&mut socket) => end,
+            () = stuck => End::Gone,
             () = shutdown.over() => End::Gone,
         };
         // The subscriptions end before the farewell, so nothing is delivered to a closing socket.
@@ -110,8 +123,8 @@ impl Session {
                 Wake::Decided(Some((id, authorization))) => self.decided(socket, id, authorization).await,
                 Wake::Tick => self.tick(socket).await,
                 Wake::Late => Err(close(4408, "Connection initialisation timeout")), // W2
-                Wake::Expired => {
-                    self.endpoint.count_refusal(&ClientError::TokenExpired);
+                Wake::Over(error) => {
+                    self.endpoint.count_refusal(&error);
                     Err(close(4403, "Forbidden")) // W13: 4401 would be final to clients
                 }
                 Wake::Leave => Err(close(1012, "Service Restart")), // W13
@@ -144,7 +157,7 @@ impl Session {
             Some(decided) = client.authorizing.next() => Wake::Decided(decided),
             _ = ping.tick() => Wake::Tick,
             () = turn => Wake::Leave,
-            () = &mut client.expired => Wake::Expired,
+            error = &mut client.over => Wake::Over(error),
         }
     }
 
@@ -161,7 +174,7 @@ impl Session {
                 self.awaits_pong = false;
                 Ok(())
             }
-            Message::Ping(_) => socket.flush().await.map_err(|_| End::Gone), // the library's own pong
+            Message::Ping(_) => self.flush(socket).await, // the library's own pong
             Message::Close(_) => {
                 // Flushing sends the answer that the library has prepared.
                 let _ = tokio::time::timeout(CLOSE_TIME, socket.flush()).await;
@@ -189,7 +202,7 @@ impl Session {
             Action::Complete(subscription) => {
                 if let Some(client) = &mut self.client {
                     client.connection.complete(subscription);
-                    self.admission.ended();
+                    self.admission.ended(subscription);
                 }
                 Ok(())
             }
@@ -200,13 +213,15 @@ impl Session {
                 }
                 Ok(())
             }
-            Action::Refuse(id, error) => {
-                self.endpoint.count_refusal(&error);
-                let message = self.machine.error_message(&id, &[error.to_graphql()]);
-                self.send(socket, [message.into_bytes()]).await
-            }
+            Action::Refuse(id, error) => self.refuse(socket, &id, &error).await,
             Action::Close(close) => Err(End::Close(close)),
         }
+    }
+
+    async fn refuse(&mut self, socket: &mut WebSocket, id: &str, error: &ClientError) -> Result<(), End> {
+        self.endpoint.count_refusal(error);
+        let message = self.machine.error_message(id, &[error.to_graphql()]);
+        self.send(socket, [message.into_bytes()]).await
     }
 
     async fn authenticate(
@@ -224,15 +239,17 @@ impl Session {
             self.endpoint.count_refusal(&error);
             close(1013, &error.to_string())
         })?;
-        self.admission.opened();
+        if let Err(error) = self.admission.enter(&identity, &self.address) {
+            return Err(self.reject(socket, &error).await);
+        }
         // Taken before any subscription exists, so nothing after it can be missing.
         let cursor = self.endpoint.service().cursor();
-        let connection = self.endpoint.service().connect(identity.clone());
+        let connection = self.admission.connect(identity.clone());
         self.client = Some(Client {
             connection,
             authorizing: FuturesUnordered::new(),
             abandon: HashMap::new(),
-            expired: expired(identity),
+            over: self.admission.over(identity),
         });
         let first = self.machine.acknowledge(&cursor);
         self.send(socket, first.into_iter().map(String::into_bytes)).await
@@ -241,7 +258,8 @@ impl Session {
     /// W2, L1: nobody comes in without a good token.
     async fn reject(&mut self, socket: &mut WebSocket, error: &ClientError) -> End {
         self.endpoint.count_refusal(error);
-        if *error == ClientError::KeysUnavailable {
+        // Who may come in later is not to take it for a no.
+        if error.retry_after_s().is_some() {
             return close(1013, &error.to_string());
         }
         let (said, close) = self.machine.reject(error);
@@ -254,6 +272,9 @@ impl Session {
     async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         let identity = client.connection.identity().clone();
+        if let Err(error) = self.admission.operation() {
+            return self.refuse(socket, &operation.id, &error).await; // W13
+        }
         let errors = match self.endpoint.service().query(&operation.request, &identity).await {
             Some(Answer::Result(result)) => {
                 let messages = self.machine.answered(&operation.id, &result);
@@ -292,10 +313,14 @@ impl Session {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         client.abandon.remove(&id);
         self.machine.operations().decided(&id);
-        match authorization.and_then(|permit| client.connection.subscribe(permit)) {
-            Ok(subscription) => {
+        let begun = authorization.and_then(|permit| {
+            let document = permit.document();
+            Ok((client.connection.subscribe(permit)?, document))
+        });
+        match begun {
+            Ok((subscription, document)) => {
                 self.machine.subscribed(id, subscription);
-                self.admission.subscribed();
+                self.admission.subscribed(subscription, document);
                 Ok(())
             }
             Err(errors) => {
@@ -322,7 +347,7 @@ impl Session {
                     self.endpoint.count_refusal(&error);
                     if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
                         frames.push(message.into_bytes());
-                        self.admission.ended();
+                        self.admission.ended(subscription);
                     }
                 }
             }
@@ -354,7 +379,7 @@ impl Session {
         if self.client.is_some() && self.named_cursor.elapsed() >= CURSOR_AGE {
             self.name_cursor(socket).await
         } else {
-            socket.flush().await.map_err(|_| End::Gone)
+            self.flush(socket).await
         }
     }
 
@@ -362,7 +387,7 @@ impl Session {
     async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
         // If something waits, it brings its own cursor.
         let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
-        let Some(cursor) = cursor else { return socket.flush().await.map_err(|_| End::Gone) };
+        let Some(cursor) = cursor else { return self.flush(socket).await };
         self.named_cursor = Instant::now();
         let message = self.machine.position(&cursor);
         self.send(socket, message.map(String::into_bytes)).await
@@ -375,12 +400,27 @@ impl Session {
     ) -> Result<(), End> {
         for frame in frames {
             self.admission.wrote(frame.len());
+            let time = self.endpoint.limits().write_stall + time_at_least(frame.len());
             // Results and our own JSON are UTF-8; if a result were not, this socket would end.
             let text = Bytes::from(frame).try_into().map_err(|_| close(1011, "Internal error"))?;
-            socket.feed(Message::Text(text)).await.map_err(|_| End::Gone)?;
+            let fed = tokio::time::timeout(time, socket.feed(Message::Text(text))).await;
+            fed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)?;
         }
-        socket.flush().await.map_err(|_| End::Gone)
+        self.flush(socket).await
     }
+
+    async fn flush(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+        let time = self.endpoint.limits().write_stall + time_at_least(WRITE_BUFFER_BYTES);
+        let flushed = tokio::time::timeout(time, socket.flush()).await;
+        flushed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
+    }
+}
+
+/// The time that bytes may take besides the time of a stall. On a socket of its own the stall alone decides; a
+/// WebSocket inside HTTP/2 may have a closed window on a socket that gets on.
+fn time_at_least(bytes: usize) -> Duration {
+    const BYTES_PER_MS: usize = 4;
+    Duration::from_millis((bytes / BYTES_PER_MS) as u64)
 }
 
 type Incoming = Option<Result<Message, axum::Error>>;
@@ -392,7 +432,7 @@ enum Wake {
     Decided(Decided),
     Tick,
     Late,
-    Expired,
+    Over(ClientError),
     Leave,
 }
 

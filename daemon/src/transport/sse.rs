@@ -16,9 +16,10 @@ use super::{Endpoint, Transport, frame, parameters};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 
-const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
+/// What a stream of events is called.
+pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 /// Milliseconds after which a client comes back by itself.
-const RETRY_MS: u64 = 2_000;
+pub const RETRY_MS: u64 = 2_000;
 /// Milliseconds over which clients are asked to spread their return after a drain or when shed.
 const RETRY_SPREAD_MS: u64 = 8_000;
 
@@ -38,7 +39,7 @@ impl Transport for EventStreams {
             let resumes = last_event_id.is_some();
             match stream::open(&endpoint, &head, body, Sse::of(&head), last_event_id).await {
                 Ok(response) => response,
-                Err(error) if resumes && error.status() == 503 => shed(&endpoint, &error),
+                Err(error) if resumes && may_come_back(&error) => shed(&endpoint, &error),
                 Err(error) => refuse(&endpoint, &error),
             }
         }
@@ -48,21 +49,28 @@ impl Transport for EventStreams {
 
 /// Where the client resumes by SSE's own means (PROTOCOLS S21): the header that browsers send by themselves
 /// counts before the parameter, which is older then.
-fn last_event_id(head: &Parts) -> Option<String> {
+pub fn last_event_id(head: &Parts) -> Option<String> {
     // A header that is no text is no cursor either, and has to be refused as such.
     let header = head.headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?").to_owned());
     header.or_else(|| parameters::query_value(head, "lastEventId")).filter(|id| !id.is_empty())
 }
 
+/// Whether what is refused now may be had later.
+pub fn may_come_back(error: &ClientError) -> bool {
+    matches!(error.status(), 429 | 503)
+}
+
 /// For EventSource any status but 200 is final, so one that resumes is sent away by `retry:` (S22).
-fn shed(endpoint: &Endpoint, error: &ClientError) -> Response {
+pub fn shed(endpoint: &Endpoint, error: &ClientError) -> Response {
     endpoint.count_refusal(error);
     let mut farewell = Vec::new();
-    frame::sse_retry(&mut farewell, spread_retry_ms());
+    let wait_ms = error.retry_after_s().unwrap_or_default().saturating_mul(1_000);
+    frame::sse_retry(&mut farewell, wait_ms.max(RETRY_MS) + rand::rng().random_range(0..RETRY_SPREAD_MS));
     stream::respond(MEDIA_TYPE, Body::from(farewell))
 }
 
-fn spread_retry_ms() -> u64 {
+/// Some time after which a client should come back: not all at once.
+pub fn spread_retry_ms() -> u64 {
     RETRY_MS + rand::rng().random_range(0..RETRY_SPREAD_MS)
 }
 

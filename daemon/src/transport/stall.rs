@@ -1,4 +1,4 @@
-//! A socket that gives up on a peer that takes nothing, or says nothing.
+//! A socket that gives up on a peer that takes nothing.
 
 use std::io;
 use std::pin::Pin;
@@ -8,10 +8,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::metrics::Metrics;
+use super::listener::{Presence, Seat};
 
-/// Wraps a socket. Reads fail if nothing at all was said within the time for a request; writes fail
-/// once they have made no progress for the time of a stall.
+/// Wraps a socket: writes fail once they have made no progress for the time of a stall.
 ///
 /// Everything above it is bounded only because of this: a client that never reads would keep its
 /// stream, its mailbox and its place for ever.
@@ -21,19 +20,19 @@ pub struct Watched<S> {
     stall: Duration,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
-    /// Runs until the first bytes have come. HTTP's own timeouts start only when its version is known.
-    silence: Option<Pin<Box<Sleep>>>,
-    metrics: Metrics,
+    /// Is told when the peer says something.
+    presence: Presence,
+    seat: Seat,
 }
 
 impl<S> Watched<S> {
-    /// Watches a socket.
-    pub fn new(socket: S, first_bytes: Duration, stall: Duration, metrics: Metrics) -> Self {
-        Self { socket, stall, stalled: None, silence: Some(Box::pin(sleep(first_bytes))), metrics }
+    /// Watches a socket, which keeps its seat as long as it is open, whatever is spoken on it.
+    pub fn new(socket: S, stall: Duration, presence: Presence, seat: Seat) -> Self {
+        Self { socket, stall, stalled: None, presence, seat }
     }
 
     fn give_up<T>(&self, limit: &'static str) -> Poll<io::Result<T>> {
-        self.metrics.endpoint.listener_limits.get_or_create(&[("limit", limit)]).inc();
+        self.seat.count(limit);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, limit)))
     }
 
@@ -50,32 +49,23 @@ impl<S> Watched<S> {
     }
 }
 
-/// Enough bytes to tell HTTP/2 from HTTP/1: the length of the HTTP/2 preface.
-const PREFACE_BYTES: usize = 24;
-
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        if buffer.filled().len() >= PREFACE_BYTES {
-            self.silence = None;
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        if buffer.filled().len() > before {
+            self.presence.received();
         }
-        if read.is_pending() && self.silence.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
-        {
-            self.silence = None;
-            return self.give_up("first_bytes");
-        }
-        read
+        Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // Whoever gets an answer has asked something.
-        self.silence = None;
         let written = Pin::new(&mut self.socket).poll_write(cx, bytes);
         self.watch(cx, written)
     }
@@ -85,7 +75,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.silence = None;
         let written = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
         self.watch(cx, written)
     }
@@ -110,9 +99,14 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::access::limits::Places;
+    use crate::config::Config;
+    use crate::metrics::Metrics;
 
     fn watched(socket: tokio::io::DuplexStream) -> Watched<tokio::io::DuplexStream> {
-        Watched::new(socket, Duration::from_secs(10), Duration::from_secs(30), Metrics::default())
+        let presence = Presence::new(&Config::default().limits);
+        let seat = Places::new(1).take().map(|place| Seat::new(place, &Metrics::default())).unwrap();
+        Watched::new(socket, Duration::from_secs(30), presence, seat)
     }
 
     #[tokio::test(start_paused = true)]
@@ -135,22 +129,5 @@ mod tests {
         });
         socket.write_all(&[0; 40]).await.unwrap();
         reader.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_peer_that_says_nothing_is_given_up_but_an_idle_one_is_not() {
-        let (ours, mut theirs) = duplex(64);
-        let mut socket = watched(ours);
-        theirs.write_all(b"GET").await.unwrap();
-        let mut buffer = [0; 64];
-        assert_eq!(socket.read(&mut buffer).await.unwrap(), 3);
-        assert!(socket.read(&mut buffer).await.is_err());
-
-        let (ours, mut theirs) = duplex(64);
-        let mut socket = watched(ours);
-        theirs.write_all(b"GET /graphql HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-        assert!(socket.read(&mut buffer).await.unwrap() > 24);
-        let idle = tokio::time::timeout(Duration::from_secs(3600), socket.read(&mut buffer)).await;
-        assert!(idle.is_err());
     }
 }

@@ -1,5 +1,6 @@
 //! The endpoint with a service behind it: events from a publisher to the bytes of a socket.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,13 +8,17 @@ use axum::http::Request;
 use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::{Endpoint, listener, router};
+use super::listener::{Listening, Reception};
+use super::{Endpoint, router};
+use crate::access::arrival::Door;
 use crate::access::authenticator::Authenticator;
-use crate::config::{AuthMode, Config};
+use crate::access::presence::Presence;
+use crate::access::revocation::Revocations;
+use crate::config::{AuthMode, Config, ListenAddress};
 use crate::event::Event;
 use crate::hub::mailbox::MailboxLimits;
 use crate::metrics::Metrics;
@@ -21,6 +26,9 @@ use crate::service::{Service, ServiceOptions};
 use crate::shutdown::Shutdown;
 use crate::source::catalog::Catalog;
 use crate::source::memory::{self, Publisher};
+use crate::store::Reservations;
+use crate::store::control::Control;
+use crate::store::memory::MemoryStore;
 
 struct Running {
     publisher: Publisher,
@@ -39,7 +47,14 @@ fn endpoint(
     let service =
         Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
     let authenticator = Authenticator::new(config).unwrap();
-    (publisher, Endpoint::new(service, authenticator, config, metrics.clone(), shutdown))
+    let revocations = Revocations::new(Presence::default(), Duration::ZERO);
+    revocations.replace(Vec::new());
+    let store = Arc::new(MemoryStore::new(config.reservation_limits()));
+    let reservations =
+        Reservations::start(store, Control::memory(), metrics.reservations.clone(), shutdown.clone());
+    let endpoint =
+        Endpoint::new(service, authenticator, revocations, reservations, config, metrics.clone(), shutdown);
+    (publisher, endpoint)
 }
 
 async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
@@ -48,9 +63,11 @@ async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
     let metrics = Metrics::register(&mut Registry::default());
     let shutdown = Shutdown::new(Duration::ZERO);
     let (publisher, endpoint) = endpoint(&config, mailbox, &metrics, shutdown.clone());
-    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(listener::serve(socket, router(endpoint), config.limits, metrics.clone(), shutdown));
+    let listening = Listening::bind(&"127.0.0.1:0".parse().unwrap(), 0o600, "listen").await.unwrap();
+    let ListenAddress::Tcp(address) = listening.address().unwrap() else { unreachable!() };
+    let routes = router(endpoint);
+    let reception = Reception::new(Door::Endpoint, routes, config.limits, None, metrics.clone(), shutdown);
+    tokio::spawn(reception.serve(listening));
     Running { publisher, address, metrics }
 }
 

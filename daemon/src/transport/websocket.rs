@@ -1,5 +1,7 @@
 //! WebSockets: the upgrade, and the subprotocols that a socket may speak.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::FromRequestParts;
 use axum::extract::ws::WebSocketUpgrade;
@@ -9,8 +11,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::endpoint::Admission;
+use super::address::ClientAddress;
+use super::admission::Admission;
 use super::legacy_ws::{self, LegacyWs};
+use super::listener::UnderWay;
 use super::machine::{Close, Machine};
 use super::session::{Session, leave};
 use super::transport_ws::{self, TransportWs};
@@ -21,7 +25,7 @@ use crate::error::ClientError;
 /// The library's default of 128 KiB, times many sockets, is most of their memory (W15).
 const READ_BUFFER_BYTES: usize = 4 << 10;
 /// Messages of one batch are gathered up to this size and written at once (W15).
-const WRITE_BUFFER_BYTES: usize = 16 << 10;
+pub const WRITE_BUFFER_BYTES: usize = 16 << 10;
 
 /// A protocol that the messages of a socket may follow.
 struct Subprotocol {
@@ -79,11 +83,13 @@ fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Respons
         .protocols(SUBPROTOCOLS.map(|subprotocol| subprotocol.name));
     let entry = enter(&endpoint, &head, upgrade.selected_protocol());
     let presented = endpoint.presented(&head);
+    let under_way = head.extensions.get::<Arc<UnderWay>>().cloned();
     let mut response = upgrade.on_upgrade(move |socket| async move {
+        let _under_way = under_way;
         match entry {
             Err(close) => leave(socket, close).await,
-            Ok((admission, machine)) => {
-                Session::new(endpoint, admission, presented, machine).run(socket).await;
+            Ok((address, admission, machine)) => {
+                Session::new(endpoint, address, admission, presented, machine).run(socket).await;
             }
         }
     });
@@ -98,7 +104,7 @@ fn enter(
     endpoint: &Endpoint,
     head: &Parts,
     selected: Option<&HeaderValue>,
-) -> Result<(Admission, Box<dyn Machine>), Close> {
+) -> Result<(ClientAddress, Admission, Box<dyn Machine>), Close> {
     if !endpoint.origins().allow(&head.headers, &head.uri) {
         return Err(Close::new(4403, "Forbidden"));
     }
@@ -106,10 +112,12 @@ fn enter(
         .iter()
         .find(|subprotocol| selected.is_some_and(|name| name == subprotocol.name))
         .ok_or_else(|| Close::new(4406, "Subprotocol not acceptable"))?; // W11
-    let admission = endpoint.admit(subprotocol.name).map_err(|error| {
+    let refused = |error: ClientError| {
         endpoint.count_refusal(&error);
         let code = if error == ClientError::Draining { 1012 } else { 1013 };
         Close::new(code, error.to_string())
-    })?;
-    Ok((admission, (subprotocol.machine)(endpoint.limits())))
+    };
+    let address = endpoint.arrive(head).map_err(refused)?;
+    let admission = endpoint.admit(subprotocol.name).map_err(refused)?;
+    Ok((address, admission, (subprotocol.machine)(endpoint.limits())))
 }

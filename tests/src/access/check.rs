@@ -30,7 +30,7 @@ async fn what_is_wrong_with_keys_and_algorithms_is_said() {
     let small = files.write("small.pem", &small.public_pem);
     let nonsense = files.write("nonsense.pem", "not a key");
     let curve = files.write("curve.pem", &p256.public_pem);
-    let missing = files.0.join("missing.pem").to_str().unwrap().to_owned();
+    let missing = files.path("missing.pem");
     let secret = |bytes: usize| "s".repeat(bytes);
     for (toml, told) in [
         (format!("[jwt]\nsecret = \"{}\"", secret(31)), "jwt.secret"),

@@ -1,6 +1,8 @@
-//! Who gets in: every algorithm, every source of keys, every place for a token, and what is refused.
+//! Who gets in: every algorithm, every source of keys, every place for a token, every limit, and what is refused.
 //!
 //! All keys are made while the tests run.
+
+mod addresses;
 
 mod algorithms;
 
@@ -16,15 +18,15 @@ mod key_sets;
 
 mod keys;
 
+mod limits;
+
 mod mutations;
 
 mod places;
 
 mod tls;
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 use tidings_daemon::access::authenticator::Authenticator;
@@ -33,32 +35,7 @@ use tidings_daemon::config::layers::Inputs;
 use tidings_daemon::config::{Config, Secret};
 use tidings_daemon::hub::audience::Identity;
 
-/// Files of one test, removed with it.
-struct Files(PathBuf);
-
-impl Files {
-    fn new() -> Self {
-        static NUMBER: AtomicUsize = AtomicUsize::new(0);
-        let name =
-            format!("tidings-access-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        Self(folder)
-    }
-
-    /// The path of a new file.
-    fn write(&self, name: &str, content: &str) -> String {
-        let path = self.0.join(name);
-        std::fs::write(&path, content).unwrap();
-        path.to_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use crate::support::files::Files;
 
 /// The authenticator of a configuration file, or what is wrong with it.
 fn authenticator(toml: &str) -> Result<Authenticator, String> {

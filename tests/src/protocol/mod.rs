@@ -16,7 +16,7 @@ mod multipart;
 
 mod persisted;
 
-mod raw;
+mod reservations;
 
 mod requests;
 
@@ -29,6 +29,7 @@ mod websocket;
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Builder, Daemon, token};
+use crate::support::raw;
 
 /// A subscription that is live and quiet.
 const QUIET: &str = "subscription { events(channel: \"quiet\") { id } }";

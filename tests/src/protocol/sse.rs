@@ -93,24 +93,6 @@ async fn s07_a_query_is_one_next_and_complete() {
 }
 
 #[tokio::test]
-async fn s08_single_connection_mode_is_refused_in_words() {
-    let daemon = daemon().await;
-    for (line, header) in [
-        ("PUT /graphql/stream", "x: x"),
-        ("DELETE /graphql?operationId=1", "x: x"),
-        ("GET /graphql?token=abc", "accept: text/event-stream"),
-        ("POST /graphql", "x-graphql-event-stream-token: abc"),
-    ] {
-        let response = Raw::request(&daemon, line, &[header], "").await.response().await;
-        assert_eq!(
-            (response.status, code(&response.json())),
-            (501, "SINGLE_CONNECTION_MODE_UNSUPPORTED"),
-            "{line}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn s17_what_is_no_request_is_a_status() {
     let daemon = daemon().await;
     let authorization = format!("authorization: Bearer {}", alice());

@@ -17,7 +17,7 @@ use crate::support::websocket::Socket;
 
 const WRITERS: u64 = 24;
 const CLIENTS: usize = 8;
-const TRANSACTIONS: u32 = 30;
+const TRANSACTIONS: u32 = 20;
 
 /// A stream over any transport.
 enum Stream {
@@ -87,7 +87,7 @@ async fn clients_that_come_and_go_between_two_daemons_get_everything_once() {
     let cluster = Cluster::start();
     let url = cluster.url("postgres");
     connect(&url).await.unwrap().batch_execute(SETUP).await.unwrap();
-    let small = |url: &str| Daemon::builder(url).env("TIDINGS_LIMITS_MAILBOX_MESSAGES", "100").start();
+    let small = |url: &str| Daemon::builder(url).env("TIDINGS_MAILBOX_MESSAGES", "400").start();
     let daemons = Arc::new([small(&url).await, small(&url).await]);
     let (started, reconnects) = (Arc::new(Barrier::new(CLIENTS + 1)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..CLIENTS as u64)
@@ -104,7 +104,7 @@ async fn clients_that_come_and_go_between_two_daemons_get_everything_once() {
     let query = "select (payload->>'id')::int, (payload->>'version')::bigint from tidings.events order by id";
     let rows = client.query(query, &[]).await.unwrap();
     let stored: Vec<(i32, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert!(stored.len() > 5_000, "only {} events", stored.len());
+    assert!(stored.len() > 4_000, "only {} events", stored.len());
     for client in clients {
         reconcile("a client that comes and goes", &stored, &client.await.unwrap());
     }
@@ -117,7 +117,7 @@ async fn clients_that_come_and_go_between_two_daemons_get_everything_once() {
         stored.len(),
         reconnects.load(Ordering::Relaxed)
     );
-    assert!(reconnects.load(Ordering::Relaxed) > CLIENTS * 5);
+    assert!(reconnects.load(Ordering::Relaxed) > CLIENTS * 3);
 }
 
 const ORDERS: &str = "subscription { orderChanged { operation record { id } old { id } } }";
@@ -126,7 +126,7 @@ const ORDERS: &str = "subscription { orderChanged { operation record { id } old 
 async fn what_happened_while_nobody_served_comes_first() {
     let database = database_with_orders().await;
     let session = database.connect().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let mut stream = Sse::open(&daemon, &token("ann", "acme"), ORDERS).await;
     session.batch_execute("insert into orders values (1, 'acme', 'new', 1)").await.unwrap();
     let first = stream.next().await;
@@ -135,7 +135,7 @@ async fn what_happened_while_nobody_served_comes_first() {
     let missed = "insert into orders values (2, 'acme', 'new', 1), (3, 'globex', 'new', 1);
                   update orders set status = 'paid'; delete from orders where id = 1";
     session.batch_execute(missed).await.unwrap();
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let mut stream = Sse::resume(&daemon, &token("ann", "acme"), ORDERS, &cursor).await;
     session.batch_execute("insert into orders values (4, 'acme', 'new', 1)").await.unwrap();
     let mut seen = Vec::new();
@@ -157,14 +157,14 @@ async fn what_happened_while_nobody_served_comes_first() {
 async fn a_cursor_of_another_history_or_from_behind_retention_is_told_so_and_where_to_go_on() {
     let (database, other) = (database_with_orders().await, database_with_orders().await);
     let session = database.connect().await;
-    let daemon = Daemon::start(&database.url()).await;
+    let daemon = Daemon::start(&database.conninfo()).await;
     let ann = token("ann", "acme");
     let cursor = async |daemon: &Daemon| {
         let socket = &mut Socket::connect(daemon, "graphql-transport-ws").await;
         socket.send(json!({ "type": "connection_init", "payload": { "token": ann } })).await;
         socket.receive().await["payload"]["cursor"].as_str().unwrap().to_owned()
     };
-    let elsewhere = cursor(&Daemon::start(&other.url()).await).await;
+    let elsewhere = cursor(&Daemon::start(&other.conninfo()).await).await;
     let old = cursor(&daemon).await;
     session.batch_execute("insert into orders values (1, 'acme', 'new', 1)").await.unwrap();
     // Everything is removed: what the cursor lacks, too.
@@ -204,13 +204,13 @@ async fn a_storm_of_clients_that_come_back_costs_few_statements() {
     const STORM: usize = 300;
     let database = database_with_orders().await;
     let session = database.connect().await;
-    let mut daemon = Daemon::start(&database.url()).await;
+    let mut daemon = Daemon::start(&database.conninfo()).await;
     let query = "subscription { orderInserted { id } }";
     let ann = token_of(json!({ "sub": "ann", "tenant_id": "acme" }), std::time::Duration::from_secs(600));
     let mut cursors = Vec::new();
     for id in 0..20 {
         let mut stream = Sse::open(&daemon, &ann, query).await;
-        session.execute("insert into orders values ($1, 'acme', 'new', 1)", &[&id]).await.unwrap();
+        session.run(&format!("insert into orders values ({id}, 'acme', 'new', 1)")).await;
         let result = stream.next().await;
         cursors.push((id, result["extensions"]["cursor"].as_str().unwrap().to_owned()));
     }
@@ -219,7 +219,7 @@ async fn a_storm_of_clients_that_come_back_costs_few_statements() {
         .batch_execute("insert into orders select generate_series(20, 29), 'acme', 'new', 1")
         .await
         .unwrap();
-    let daemon = Arc::new(Daemon::start(&database.url()).await);
+    let daemon = Arc::new(Daemon::start(&database.conninfo()).await);
     let clients = (0..STORM).map(|number| {
         let (daemon, ann, (id, cursor)) = (daemon.clone(), ann.clone(), cursors[number % 20].clone());
         tokio::spawn(async move {

@@ -17,6 +17,9 @@ use super::within;
 /// The secret that the daemons of this suite verify tokens with.
 pub const SECRET: &str = "the test suite's secret, long enough for HS256";
 
+/// What stands before an address in the log.
+const LISTENING: &str = "listening address=";
+
 /// A daemon, killed when dropped.
 pub struct Daemon {
     child: Child,
@@ -68,12 +71,7 @@ impl Builder {
         tokio::spawn(collect(child.stdout.take().unwrap(), log.clone()));
         tokio::spawn(collect(child.stderr.take().unwrap(), log.clone()));
         let mut daemon = Daemon { child, address: String::new(), log };
-        let line = daemon.wait_for_log("listening").await;
-        let address = line.split_whitespace().find_map(|word| {
-            let start = word.find("127.0.0.1:")?;
-            Some(word[start..].trim_matches(|c: char| !c.is_ascii_digit()).to_owned())
-        });
-        daemon.address = address.unwrap_or_else(|| panic!("no address in {line:?}"));
+        daemon.address = daemon.addresses(1).await.remove(0);
         daemon
     }
 }
@@ -92,6 +90,22 @@ impl Daemon {
     /// The usual daemon, ready.
     pub async fn start(database_url: &str) -> Self {
         Self::builder(database_url).start().await
+    }
+
+    /// The first addresses that it listens on, as many as asked for.
+    pub async fn addresses(&self, count: usize) -> Vec<String> {
+        self.wait_for_logs(LISTENING, count).await;
+        let lines = self.log();
+        let lines = lines.lines().filter_map(|line| line.split_once(LISTENING));
+        let address = |after: &str| after.split_whitespace().next().unwrap_or_default().to_owned();
+        lines.map(|(_, after)| address(after)).collect()
+    }
+
+    /// Sends it a signal.
+    pub async fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().await.unwrap();
+        assert!(sent.success());
     }
 
     /// Its process id.
@@ -132,6 +146,13 @@ impl Daemon {
         line.rsplit(' ').next().unwrap().to_owned()
     }
 
+    /// The memory that it holds, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// Everything logged so far.
     pub fn log(&self) -> String {
         self.log.lines.lock().join("\n")
@@ -144,9 +165,7 @@ impl Daemon {
 
     /// Sends SIGTERM and waits for the exit.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
-        assert!(sent.success());
+        self.signal("TERM").await;
         within("the daemon's exit", self.child.wait()).await.unwrap()
     }
 }

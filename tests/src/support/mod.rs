@@ -8,6 +8,16 @@ pub(crate) mod database;
 
 pub mod notes;
 
+pub mod files;
+
+pub mod certificates;
+
+pub mod http2;
+
+pub mod nginx;
+
+pub mod raw;
+
 pub mod script;
 
 pub mod sse;

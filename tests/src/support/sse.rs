@@ -1,4 +1,4 @@
-//! A subscriber over Server-Sent Events, distinct connections mode.
+//! A subscriber over Server-Sent Events.
 
 use std::collections::VecDeque;
 
@@ -14,6 +14,8 @@ pub struct Sse {
     chunks: BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     rest: String,
     events: VecDeque<SseEvent>,
+    /// Named by what was read.
+    last_id: Option<String>,
 }
 
 /// One event of the stream, its fields as they came.
@@ -57,9 +59,18 @@ impl Sse {
             request = request.header(*name, *value);
         }
         let response = within("the stream's head", request.send()).await.unwrap();
+        Self::of(response).await
+    }
+
+    /// The stream of a response, once its first bytes have come.
+    pub async fn of(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200, "{:?}", response.text().await);
-        let mut sse =
-            Self { chunks: response.bytes_stream().boxed(), rest: String::new(), events: VecDeque::new() };
+        let mut sse = Self {
+            chunks: response.bytes_stream().boxed(),
+            rest: String::new(),
+            events: VecDeque::new(),
+            last_id: None,
+        };
         within("the stream's first bytes", sse.read_chunk()).await;
         sse
     }
@@ -76,6 +87,12 @@ impl Sse {
         blocks.filter_map(|block| block.id.as_deref()).collect()
     }
 
+    /// The id that was named last by all that has come, read or not.
+    pub fn last_id(&self) -> Option<String> {
+        let waiting = self.events.iter().rev().find_map(|event| event.id.clone());
+        waiting.or_else(|| self.last_id.clone())
+    }
+
     /// The data of the next `next` event.
     pub async fn next(&mut self) -> Value {
         let event = self.next_event().await.expect("the stream goes on");
@@ -87,7 +104,11 @@ impl Sse {
     pub async fn next_event(&mut self) -> Option<SseEvent> {
         within("an event on the stream", async {
             loop {
-                match self.events.pop_front() {
+                let event = self.events.pop_front();
+                if let Some(id) = event.as_ref().and_then(|event| event.id.clone()) {
+                    self.last_id = Some(id);
+                }
+                match event {
                     Some(event) if !event.event.is_empty() => return Some(event),
                     Some(_) => {}
                     None if self.read_chunk().await => {}

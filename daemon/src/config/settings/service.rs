@@ -1,33 +1,22 @@
-//! The service itself: where it is, what it shows to whom, how fast it looks and leaves.
+//! The service itself: where its database is, what it shows to whom, how fast it looks and leaves.
 
 use super::{DAY_S, GIB, KIB, Setting, secret, setting};
 use crate::config::value::NotAllowed;
 use crate::config::{LogFormat, Secret, SourceKind, StoreKind};
 
-/// Where the database and the service are.
-pub(super) const PLACE: &[Setting] = &[
-    setting(
-        "database_url",
-        "Connection string of the database",
-        "postgres://user@host:port/database",
-        |c, v| {
-            let text = v.text()?;
-            let known =
-                text.starts_with("postgres://") || text.starts_with("postgresql://") || text.contains('=');
-            c.database_url = Some(Secret::new(text));
-            if known { Ok(()) } else { Err(NotAllowed) }
-        },
-    ),
-    setting(
-        "listen",
-        "Address and port to listen on",
-        "an IP address and a port, for example 127.0.0.1:4000",
-        |c, v| {
-            c.listen = v.parse()?;
-            Ok(())
-        },
-    ),
-];
+/// Where the database is.
+pub(super) const PLACE: &[Setting] = &[setting(
+    "database_url",
+    "Connection string of the database",
+    "postgres://user@host:port/database",
+    |c, v| {
+        let text = v.text()?;
+        let known =
+            text.starts_with("postgres://") || text.starts_with("postgresql://") || text.contains('=');
+        c.database_url = Some(Secret::new(text));
+        if known { Ok(()) } else { Err(NotAllowed) }
+    },
+)];
 
 /// What it does.
 pub(super) const CONDUCT: &[Setting] = &[
@@ -51,8 +40,8 @@ pub(super) const CONDUCT: &[Setting] = &[
     ),
     setting(
         "store",
-        "Where reservations are kept",
-        "postgres or memory (redis comes later)",
+        "Where reservations are kept (default: postgres if that is the source, else memory)",
+        "postgres, or memory for a daemon that is alone (redis comes later)",
         put!(c.store = v.one_of(&[("postgres", StoreKind::Postgres), ("memory", StoreKind::Memory)])),
     ),
     secret(setting(
@@ -77,12 +66,6 @@ pub(super) const CONDUCT: &[Setting] = &[
             c.log_filter = text;
             Ok(())
         },
-    ),
-    setting(
-        "metrics_remote",
-        "Whether /metrics answers other machines",
-        "true or false",
-        put!(c.metrics_remote = v.boolean()),
     ),
     setting(
         "mailbox.messages",

@@ -7,11 +7,11 @@ use tokio_postgres::{Client, Config, NoTls};
 use super::error::{ANSWER_TIME_MAX, SessionError, in_time};
 
 /// What drives a client; it ends when the server or the client goes away.
-pub(super) type Connection =
+pub(crate) type Connection =
     tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
 
-/// Connects under a name that `pg_stat_activity` shows.
-pub(super) async fn connect(config: &Config, name: &str) -> Result<(Client, Connection), SessionError> {
+/// How to connect under a name that `pg_stat_activity` shows.
+pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
     let mut config = config.clone();
     config
         .application_name(name)
@@ -22,5 +22,11 @@ pub(super) async fn connect(config: &Config, name: &str) -> Result<(Client, Conn
         .keepalives_interval(Duration::from_secs(2))
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(10));
+    config
+}
+
+/// Connects under a name.
+pub(crate) async fn connect(config: &Config, name: &str) -> Result<(Client, Connection), SessionError> {
+    let config = with_settings(config, name);
     in_time(async { config.connect(NoTls).await.map_err(SessionError::Connect) }).await
 }

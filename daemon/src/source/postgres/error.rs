@@ -12,7 +12,7 @@ pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// Why there is no session, or no longer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SessionError {
+pub(crate) enum SessionError {
     /// The server could not be reached or refused us.
     #[error("cannot connect to PostgreSQL")]
     Connect(#[source] tokio_postgres::Error),
@@ -49,7 +49,7 @@ pub(super) enum SessionError {
 
 impl SessionError {
     /// What was wrong and what to do, on one line.
-    pub(super) fn for_people(&self) -> String {
+    pub(crate) fn for_people(&self) -> String {
         let (Self::Connect(source) | Self::Query(source)) = self else { return self.to_string() };
         let Some(database) = source.as_db_error() else {
             let mut text = format!("{self}: {source}");
@@ -75,7 +75,7 @@ impl SessionError {
 }
 
 /// Bounds a wait for the server.
-pub(super) async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     answer: impl Future<Output = Result<T, SessionError>>,
 ) -> Result<T, SessionError> {
     tokio::time::timeout(ANSWER_TIME_MAX, answer).await.map_err(|_| SessionError::Timeout)?

@@ -28,6 +28,8 @@ mod history;
 
 mod roles;
 
+pub(crate) use connection::{Connection, connect, with_settings};
+pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
@@ -36,7 +38,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
-use error::SessionError;
 use history::PostgresHistory;
 use poll::Polled;
 use session::Session;

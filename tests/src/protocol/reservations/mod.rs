@@ -1,0 +1,7 @@
+//! Part A: GraphQL over SSE, single connection mode.
+
+mod client;
+
+mod statuses;
+
+mod streams;
