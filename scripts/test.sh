@@ -23,6 +23,7 @@ stop_everything() {
         scripts/cluster.sh stop "$cluster" || true
         rm -rf "$cluster"
     fi
+    rm -f "$state/test-$$.out" "$state/test-$$.notes"
 }
 trap stop_everything EXIT
 trap 'exit 129' HUP
@@ -64,5 +65,14 @@ export TIDINGS_BIN=$target/debug/tidings
 export TIDINGS_TEST_PYTHON=$state/python/bin/python
 export TIDINGS_TEST_NGINX
 
-cargo test --workspace --exclude tidings --exclude tidings-tests
-cargo test -p tidings-tests -- "$@"
+# What the runner prints, and what tests note about themselves, make the tables at the end.
+results=$state/test-$$.out
+export TIDINGS_TEST_NOTES=$state/test-$$.notes
+: >"$TIDINGS_TEST_NOTES"
+
+status=0
+cargo test --workspace --exclude tidings --exclude tidings-tests | tee "$results" || status=$?
+if ((status == 0)); then cargo test -p tidings-tests -- "$@" | tee -a "$results" || status=$?; fi
+# A part of the tests says nothing about the whole.
+if (($# == 0)); then scripts/conformance.sh "$results" "$TIDINGS_TEST_NOTES" || status=$?; fi
+exit "$status"

@@ -209,6 +209,7 @@ begin
 
     delete from tidings.connections c where c.expires_at <= clock_timestamp();
     get diagnostics expired = row_count;
+    perform tidings.forget_access();
     return jsonb_build_object(
         'busy', false, 'snapshot_logged', logged, 'removed_slots', removed, 'postponed_slots', postponed,
         'size_cap', capped, 'expired_connections', expired);

@@ -42,13 +42,15 @@ begin
     execute format('grant select on tidings.events, tidings.attachments, tidings.definitions, '
         'tidings.retention_floor, tidings.stats to %s', role);
     execute format('grant select on sequence tidings.events_id_seq to %s', role);
-    execute format('grant select, insert, update, delete on tidings.connections, tidings.documents to %s', role);
+    execute format('grant select, insert, update, delete on tidings.connections, tidings.documents, '
+        'tidings.nodes, tidings.node_connections to %s', role);
+    execute format('grant select on tidings.revocations, tidings.active_connections to %s', role);
     execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
         'tidings.policies_of(oid, oid), tidings.select_policies(oid, name), '
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
-        'tidings.settings() to %s', role);
+        'tidings.settings(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is

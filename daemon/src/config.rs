@@ -12,6 +12,7 @@ use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
 use crate::source::postgres::functions::FunctionLimits;
 use crate::store::reservation::ReservationLimits;
+use proxies::TrustedProxies;
 
 pub mod value;
 
@@ -22,6 +23,8 @@ pub mod listen;
 pub mod jwt;
 
 pub mod issuers;
+
+pub mod proxies;
 
 pub mod layers;
 
@@ -91,6 +94,16 @@ pub enum LogFormat {
 pub struct ClientLimits {
     /// Client streams in all; more are shed.
     pub connections: usize,
+    /// Attempts to connect from one client address in a minute; 0 is without bound.
+    pub attempts_per_minute: u32,
+    /// Client streams of one user; 0 is without bound.
+    pub connections_per_user: usize,
+    /// Client streams of all users of one tenant; 0 is without bound.
+    pub connections_per_tenant: usize,
+    /// Operations that one user may begin in a minute; 0 is without bound.
+    pub operations_per_minute: u32,
+    /// Results that one user may get in a second; 0 is without bound.
+    pub deliveries_per_second: u32,
     /// Sockets in all; more are closed at once.
     pub sockets: usize,
     /// Running subscriptions of one connection; more are refused.
@@ -132,6 +145,8 @@ pub struct Config {
     pub admin_roles: Vec<String>,
     /// Origins of web pages that may use the endpoint besides its own; `*` is all of them.
     pub allowed_origins: Vec<String>,
+    /// Proxies that say truly where a client comes from.
+    pub trusted_proxies: TrustedProxies,
     /// Whether browsers get GraphiQL at the endpoint.
     pub graphiql: bool,
     /// Form of log lines.
@@ -172,6 +187,7 @@ impl Default for Config {
             jwt: Jwt::default(),
             admin_roles: Vec::new(),
             allowed_origins: Vec::new(),
+            trusted_proxies: TrustedProxies::default(),
             graphiql: true,
             log_format: LogFormat::Text,
             log_filter: "info".into(),
@@ -181,6 +197,11 @@ impl Default for Config {
             resolve: FunctionLimits::default(),
             limits: ClientLimits {
                 connections: 50_000,
+                attempts_per_minute: 6_000,
+                connections_per_user: 1_000,
+                connections_per_tenant: 40_000,
+                operations_per_minute: 6_000,
+                deliveries_per_second: 0,
                 sockets: 60_000,
                 subscriptions: 256,
                 body_bytes: 2 << 20,

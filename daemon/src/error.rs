@@ -1,8 +1,29 @@
 //! What a client is told when the endpoint itself refuses or ends something: text, HTTP status,
 //! stable code and metric label, all in one place.
 
+use std::fmt;
+use std::time::Duration;
+
 use crate::graphql::error::GraphQLError;
 use crate::hub::mailbox::{Bounds, CursorText, EndReason};
+
+/// Whose connections are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of one user.
+    User,
+    /// Those of all users of a tenant.
+    Tenant,
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::User => "user",
+            Self::Tenant => "tenant",
+        })
+    }
+}
 
 /// A refusal or an end that is the endpoint's, not the document's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +39,15 @@ pub enum ClientError {
     /// The token is not acceptable; clients learn no more than that.
     #[error("The token is invalid.")]
     TokenInvalid,
+    /// The token is from before its user or tenant was kicked.
+    #[error("The token was revoked; get a new one.")]
+    TokenRevoked,
+    /// An operator has ended the connection.
+    #[error("The connection was ended by an operator.")]
+    Kicked,
+    /// A new token for a live connection is somebody else's, or says something else.
+    #[error("The new token is not for the same user, tenant, role and claims; connect again with it.")]
+    RefreshRefused,
     /// The keys that could tell are not there yet, or too old.
     #[error("The keys that check tokens are not available; try again in a moment.")]
     KeysUnavailable,
@@ -75,6 +105,23 @@ pub enum ClientError {
     /// The connection runs all the subscriptions that it may; the limit.
     #[error("This connection already runs {0} subscriptions.")]
     TooManySubscriptions(usize),
+    /// Too many attempts to connect came from the client's address; seconds until the next may.
+    #[error("Too many attempts to connect came from this address; try again in {0} s.")]
+    TooManyAttempts(u64),
+    /// A user, or a tenant, has as many connections as it may; whose, and the limit.
+    #[error(
+        "This {0} already has {1} connections; close one, or run several subscriptions on one WebSocket."
+    )]
+    TooManyConnections(Whose, usize),
+    /// The user has begun too many operations; seconds until the next may.
+    #[error("This user has begun too many operations; try again in {0} s.")]
+    TooManyOperations(u64),
+    /// More happened than may be delivered to the user.
+    #[error(
+        "More events happen than may be delivered to this user; narrow the subscription, or conflate it with \
+         @throttle, then subscribe again."
+    )]
+    RateLimited,
     /// The mailbox was full.
     #[error("The client reads more slowly than events happen, and its buffer is full; subscribe again.")]
     SlowConsumer,
@@ -113,6 +160,9 @@ impl ClientError {
             Self::TokenMissing => "UNAUTHENTICATED",
             Self::TokenExpired => "TOKEN_EXPIRED",
             Self::TokenInvalid => "TOKEN_INVALID",
+            Self::TokenRevoked => "TOKEN_REVOKED",
+            Self::Kicked => "KICKED",
+            Self::RefreshRefused => "REFRESH_REFUSED",
             Self::KeysUnavailable => "KEYS_UNAVAILABLE",
             Self::CookieRefused => "COOKIE_REFUSED",
             Self::Malformed(_) => "BAD_REQUEST",
@@ -132,6 +182,10 @@ impl ClientError {
             Self::NotReady => "NOT_READY",
             Self::Draining => "DRAINING",
             Self::TooManySubscriptions(_) => "TOO_MANY_SUBSCRIPTIONS",
+            Self::TooManyAttempts(_) => "TOO_MANY_ATTEMPTS",
+            Self::TooManyConnections(..) => "TOO_MANY_CONNECTIONS",
+            Self::TooManyOperations(_) => "TOO_MANY_OPERATIONS",
+            Self::RateLimited => "RATE_LIMITED",
             Self::SlowConsumer => "SLOW_CONSUMER",
             Self::HistoryChanged(_) => "CURSOR_HISTORY_CHANGED",
             Self::Expired(_) => "CURSOR_EXPIRED",
@@ -145,9 +199,9 @@ impl ClientError {
     /// The HTTP status, where the protocol lets one be sent.
     pub const fn status(&self) -> u16 {
         match self {
-            Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid => 401,
+            Self::TokenMissing | Self::TokenExpired | Self::TokenInvalid | Self::TokenRevoked => 401,
             Self::Malformed(_) => 400,
-            Self::CookieRefused => 403,
+            Self::CookieRefused | Self::Kicked | Self::RefreshRefused => 403,
             Self::ReservationUnknown => 404,
             Self::MethodNotAllowed(_) => 405,
             Self::NotAcceptable(_) => 406,
@@ -156,7 +210,12 @@ impl ClientError {
             Self::ReservationGone => 410,
             Self::TooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
-            Self::TooManySubscriptions(_) | Self::TooManyReservations(_) => 429,
+            Self::TooManyAttempts(_)
+            | Self::TooManyConnections(..)
+            | Self::TooManySubscriptions(_)
+            | Self::TooManyOperations(_)
+            | Self::TooManyReservations(_)
+            | Self::RateLimited => 429,
             Self::Overloaded
             | Self::NotReady
             | Self::KeysUnavailable
@@ -171,6 +230,49 @@ impl ClientError {
             | Self::InitialTooLarge(_)
             | Self::InitialFailed(_) => 500,
         }
+    }
+
+    /// The limit that was hit, if it is one: the label of the metric `limit_rejections`.
+    pub const fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Overloaded => Some("connections"),
+            Self::TooManyAttempts(_) => Some("attempts_per_minute"),
+            Self::TooManyConnections(Whose::User, _) => Some("connections_per_user"),
+            Self::TooManyConnections(Whose::Tenant, _) => Some("connections_per_tenant"),
+            Self::TooManySubscriptions(_) => Some("subscriptions"),
+            Self::TooManyOperations(_) => Some("operations_per_minute"),
+            Self::RateLimited => Some("deliveries_per_second"),
+            Self::TooManyReservations(_) => Some("reservations_per_user"),
+            Self::ReservationsFull => Some("reservations_total"),
+            _ => None,
+        }
+    }
+
+    /// Seconds after which trying again makes sense; nothing if waiting alone does not help.
+    pub const fn retry_after_s(&self) -> Option<u64> {
+        /// Where nobody can tell how long it takes.
+        const USUAL_S: u64 = 5;
+        match self {
+            Self::TooManyAttempts(seconds) | Self::TooManyOperations(seconds) => Some(*seconds),
+            Self::TooManyConnections(..)
+            | Self::Overloaded
+            | Self::NotReady
+            | Self::KeysUnavailable
+            | Self::ReservationsFull
+            | Self::StoreUnavailable
+            | Self::Draining => Some(USUAL_S),
+            _ => None,
+        }
+    }
+
+    /// The refusal of an attempt to connect, of which another may be made after a time.
+    pub fn too_many_attempts(after: Duration) -> Self {
+        Self::TooManyAttempts(whole_seconds(after))
+    }
+
+    /// The refusal of an operation, of which another may begin after a time.
+    pub fn too_many_operations(after: Duration) -> Self {
+        Self::TooManyOperations(whole_seconds(after))
     }
 
     /// The error in the form of a GraphQL error.
@@ -194,6 +296,7 @@ impl From<EndReason> for ClientError {
     fn from(reason: EndReason) -> Self {
         match reason {
             EndReason::SlowConsumer => Self::SlowConsumer,
+            EndReason::RateLimited => Self::RateLimited,
             EndReason::HistoryChanged(bounds) => Self::HistoryChanged(bounds),
             EndReason::Expired(bounds) => Self::Expired(bounds),
             EndReason::SchemaChanged => Self::SchemaChanged,
@@ -202,6 +305,11 @@ impl From<EndReason> for ClientError {
             EndReason::InitialFailed(why) => Self::InitialFailed(why),
         }
     }
+}
+
+/// Not less than it takes, and never "in 0 s".
+fn whole_seconds(duration: Duration) -> u64 {
+    (duration.as_secs() + u64::from(duration.subsec_nanos() > 0)).max(1)
 }
 
 /// A response body that holds nothing but errors: `{"errors":[…]}`.

@@ -62,6 +62,8 @@ mod connection;
 
 mod acknowledgement;
 
+mod allowance;
+
 mod live;
 
 mod permit;
@@ -79,6 +81,7 @@ mod subscription;
 
 mod throttle;
 
+pub use allowance::Allowance;
 pub use connection::Connection;
 pub use permit::Permit;
 pub use place::Place;
@@ -171,7 +174,12 @@ impl Service {
 
     /// Opens a connection for an identity.
     pub fn connect(&self, identity: Arc<Identity>) -> Connection {
-        Connection::new(self.clone(), identity)
+        Connection::new(self.clone(), identity, None)
+    }
+
+    /// The same for one that may be handed no more than its allowance, which connections can share.
+    pub fn connect_within(&self, identity: Arc<Identity>, allowance: Arc<dyn Allowance>) -> Connection {
+        Connection::new(self.clone(), identity, Some(allowance))
     }
 
     /// Subscribes without a transport: a connection with one subscription, as a stream of results.
@@ -238,6 +246,11 @@ impl Service {
     /// The cursor of everything dispatched so far: where a stream that starts now stands.
     pub fn cursor(&self) -> CursorText {
         self.0.hub.position().cursor
+    }
+
+    /// Whether a subscription can go on after a cursor: some sources keep no events.
+    pub fn replays(&self) -> bool {
+        self.0.hub.replays()
     }
 
     /// The schema in SDL; nothing before the source has described the database.

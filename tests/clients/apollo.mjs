@@ -1,17 +1,22 @@
-// Apollo Client, whose HttpLink asks for multipart subscriptions. Its RetryLink begins again after an
-// error of the transport. Acknowledgements are printed by a link and go no further: for a result without
+// Apollo Client: --over http (its HttpLink, which asks for multipart subscriptions) or --over ws (GraphQLWsLink
+// of the npm package graphql-ws). Over HTTP its RetryLink begins again after an error of the transport; over
+// WebSocket graphql-ws does. Acknowledgements are printed by a link and go no further: for a result without
 // data the client would hand on what its cache has of the last one. They do not count.
 
 import { ApolloClient, ApolloLink, HttpLink, InMemoryCache } from '@apollo/client';
 import { CombinedProtocolErrors } from '@apollo/client/errors';
 import { RetryLink } from '@apollo/client/link/retry';
+import { GraphQLWsLink } from '@apollo/client/link/subscriptions';
 import { parse } from 'graphql';
+import { createClient } from 'graphql-ws';
 import { filter } from 'rxjs';
-import { observed, print, request, token, url } from './arguments.mjs';
+import { WebSocket } from 'ws';
+import { advance, observed, over, print, request, token, url } from './arguments.mjs';
 
 const acknowledgements = new ApolloLink((operation, forward) =>
   forward(operation).pipe(
     filter((result) => {
+      advance(result, operation.extensions);
       if (!result.extensions?.subscribed) return true;
       process.stdout.write(`${JSON.stringify(result)}\n`);
       return false;
@@ -26,9 +31,25 @@ const retry = new RetryLink({
     (error instanceof TypeError ||
       (CombinedProtocolErrors.is(error) && error.errors[0].extensions.code === 'DRAINING')),
 });
-const http = new HttpLink({ uri: url, headers: token ? { authorization: `Bearer ${token}` } : {} });
+const transports = {
+  http: () => [
+    retry,
+    acknowledgements,
+    new HttpLink({ uri: url, headers: token ? { authorization: `Bearer ${token}` } : {} }),
+  ],
+  ws: () => [
+    acknowledgements,
+    new GraphQLWsLink(
+      createClient({
+        url: url.replace(/^http/, 'ws'),
+        webSocketImpl: WebSocket,
+        connectionParams: async () => (token ? { Authorization: `Bearer ${token}` } : {}),
+      }),
+    ),
+  ],
+};
 const client = new ApolloClient({
-  link: ApolloLink.from([retry, acknowledgements, http]),
+  link: ApolloLink.from(transports[over ?? 'http']()),
   cache: new InMemoryCache(),
 });
 

@@ -1,10 +1,13 @@
 // What every client script here takes:
 //
 //   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--extensions JSON] [--count N]
+//     [--over TRANSPORT] [--resume] [--eager]
 //
 // Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
 // published after it must arrive), then each result. After N results, or when the operation is
-// complete, the script exits with 0; after an error with 1 and the error on standard error.
+// complete, the script exits with 0; after an error with 1 and the error on standard error. Clients that
+// speak more than one protocol are told which by --over. With --resume, a client that comes back by itself
+// asks for what it has missed: the extensions of its request name the cursor of the last result.
 
 import { parseArgs } from 'node:util';
 
@@ -15,17 +18,27 @@ const { values, positionals } = parseArgs({
     variables: { type: 'string' },
     extensions: { type: 'string' },
     count: { type: 'string' },
+    over: { type: 'string' },
+    resume: { type: 'boolean' },
+    eager: { type: 'boolean' },
   },
 });
 
 export const [url, query] = positionals;
-export const token = values.token;
+export const { token, over, resume, eager } = values;
 export const request = {
   query,
   ...(values.variables ? { variables: JSON.parse(values.variables) } : {}),
-  ...(values.extensions ? { extensions: JSON.parse(values.extensions) } : {}),
+  ...(values.extensions || values.resume ? { extensions: JSON.parse(values.extensions ?? '{}') } : {}),
 };
 export const count = values.count ? Number(values.count) : Infinity;
+
+// Notes where a result stands, in these extensions of a request. The clients serialize a request each time
+// they send it, so they need not be told.
+export function advance(result, extensions = request.extensions) {
+  const cursor = result.extensions?.cursor;
+  if (resume && cursor) extensions.cursor = cursor;
+}
 
 let told = false;
 
@@ -39,6 +52,7 @@ export async function print(results) {
   let printed = 0;
   try {
     for await (const result of results) {
+      advance(result);
       process.stdout.write(`${JSON.stringify(result)}\n`);
       printed += 1;
       if (printed >= count) break;

@@ -1,4 +1,4 @@
-// GraphiQL in a real Chromium, as its users see it.
+// A real Chromium: GraphiQL as its users see it, and a page for scripts of our own.
 
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -26,12 +26,24 @@ function isExecutable(path) {
   }
 }
 
-// Opens GraphiQL in a fresh profile. `options` are those of Playwright's contexts.
-export async function open(url, options = {}) {
+// A page in a fresh profile. `options` are those of Playwright's contexts.
+async function fresh(options) {
   const browser = await chromium.launch({ executablePath: executable(), args: ['--disable-gpu'] });
   const context = await browser.newContext(options);
   context.setDefaultTimeout(STEP_MS);
-  const page = await context.newPage();
+  return { browser, page: await context.newPage() };
+}
+
+// A page of the daemon's own origin that does nothing by itself.
+export async function blank(url) {
+  const opened = await fresh({});
+  await opened.page.goto(new URL('/healthz', url).href);
+  return opened;
+}
+
+// Opens GraphiQL.
+export async function open(url, options = {}) {
+  const { browser, page } = await fresh(options);
   const graphiql = new GraphiQL(browser, page);
   await page.goto(url);
   await page.locator('.graphiql-query-editor .CodeMirror').waitFor();

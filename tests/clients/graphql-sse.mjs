@@ -1,4 +1,5 @@
-// The npm package graphql-sse in its distinct connections mode, with its default options.
+// The npm package graphql-sse in its distinct connections mode, with its default options: it comes back by
+// itself, five times.
 
 import { createClient } from 'graphql-sse';
 import { print, request, subscribed, token, url } from './arguments.mjs';
@@ -6,7 +7,6 @@ import { print, request, subscribed, token, url } from './arguments.mjs';
 const client = createClient({
   url,
   headers: token ? { authorization: `Bearer ${token}` } : undefined,
-  retryAttempts: 0,
   on: { connected: subscribed },
 });
 

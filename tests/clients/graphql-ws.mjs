@@ -1,4 +1,5 @@
-// The npm package graphql-ws with the usual options: lazy, keep-alive, connectionParams as a function.
+// The npm package graphql-ws with the usual options: lazy, keep-alive, connectionParams as a
+// function, and the five retries that it makes by default.
 
 import { createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
@@ -20,7 +21,6 @@ const client = createClient({
   webSocketImpl: Confirming,
   lazy: true,
   keepAlive: 10_000,
-  retryAttempts: 0,
   connectionParams: async () => (token ? { Authorization: `Bearer ${token}` } : {}),
   on: {
     pong: (received, payload) => {

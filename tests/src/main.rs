@@ -6,6 +6,8 @@ mod support;
 
 mod access;
 
+mod attack;
+
 mod extension;
 
 mod fidelity;
@@ -19,3 +21,5 @@ mod streaming;
 mod wire;
 
 mod browser;
+
+mod clients;

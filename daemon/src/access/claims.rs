@@ -40,7 +40,8 @@ impl ClaimPaths {
             tenant: text_at(claims, self.tenant.as_ref())?,
             admin: role.as_deref().is_some_and(|role| self.admin_roles.iter().any(|admin| admin == role)),
             role,
-            expires: expiry(claims, leeway),
+            issued: moment(claims, "iat"),
+            expires: moment(claims, "exp").and_then(|exp| exp.checked_add(leeway)),
             claims: Some(Claims { all: json(claims), tenant: json(&tenant.unwrap_or_default()) }),
         })
     }
@@ -90,11 +91,34 @@ fn at_path<'a>(claims: &'a Map<String, Value>, path: &ClaimPath) -> Option<&'a V
     rest.iter().try_fold(claims.get(first)?, |value, name| value.as_object()?.get(name))
 }
 
-/// When the connection must end: `exp`, with the same tolerance with which it was checked.
-fn expiry(claims: &Map<String, Value>, leeway: Duration) -> Option<SystemTime> {
-    let seconds = claims.get("exp")?.as_f64()?;
-    let exp = Duration::try_from_secs_f64(seconds).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(exp)?.checked_add(leeway)
+/// The time that a claim names: seconds since 1970. With `exp`, when the connection must end, goes the same
+/// tolerance with which it was checked.
+fn moment(claims: &Map<String, Value>, name: &str) -> Option<SystemTime> {
+    let seconds = claims.get(name)?.as_f64()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+/// Whether two identities are the same principal with the same claims, but for those that differ from token to
+/// token: a token for one may then take the place of the other's.
+pub fn agree(one: &Identity, other: &Identity) -> bool {
+    const OF_THE_TOKEN: [&str; 4] = ["exp", "iat", "nbf", "jti"];
+    let lasting = |identity: &Identity| {
+        let claims = identity.claims.as_ref().map(|claims| serde_json::from_str(&claims.all));
+        claims.map(|claims: serde_json::Result<Map<String, Value>>| {
+            let mut claims = claims.ok()?;
+            claims.retain(|name, _| !OF_THE_TOKEN.contains(&name.as_str()));
+            Some(claims)
+        })
+    };
+    let principal = |identity: &Identity| {
+        (identity.tenant.clone(), identity.user.clone(), identity.role.clone(), identity.admin)
+    };
+    principal(one) == principal(other)
+        && match (lasting(one), lasting(other)) {
+            (None, None) => true,
+            (Some(Some(one)), Some(Some(other))) => one == other,
+            _ => false,
+        }
 }
 
 #[cfg(test)]
@@ -174,5 +198,24 @@ mod tests {
         assert_eq!(identity.tenant.as_deref(), Some("acme"));
         let expected = json!({ "https://example.com/claims": { "tenant": "acme" } }).to_string();
         assert_eq!(*identity.claims.unwrap().tenant, *expected);
+    }
+
+    #[test]
+    fn a_new_token_agrees_if_it_says_the_same_of_its_bearer() {
+        let old =
+            json!({ "sub": "a", "app": { "tenant": "t" }, "exp": 100, "iat": 1, "jti": "x", "groups": [1] });
+        let with = |name: &str, value: serde_json::Value| {
+            let mut claims = old.clone();
+            claims[name] = value;
+            agree(&identify(&old).unwrap(), &identify(&claims).unwrap())
+        };
+        assert!(with("exp", json!(900)) && with("iat", json!(90)) && with("jti", json!("y")));
+        assert!(with("nbf", json!(5)));
+        assert!(!with("sub", json!("b")) && !with("app", json!({ "tenant": "s" })));
+        assert!(!with("https://app.example/role", json!("ops")));
+        assert!(!with("groups", json!([1, 2])) && !with("iss", json!("other")));
+        let anonymous = Identity::default();
+        assert!(agree(&anonymous, &anonymous) && !agree(&anonymous, &identify(&json!({})).unwrap()));
+        assert_eq!(identify(&old).unwrap().issued, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1)));
     }
 }

@@ -1,4 +1,4 @@
-//! Who is there: from a token to an identity, and how many may come in.
+//! Who is there: from a token to an identity, how many may come in, and who has to leave.
 
 pub mod refusal;
 
@@ -23,5 +23,9 @@ pub mod claims;
 pub mod authenticator;
 
 pub mod limits;
+
+pub mod presence;
+
+pub mod revocation;
 
 pub mod arrival;

@@ -50,6 +50,12 @@ pub enum TokenError {
     /// A claim that should name somebody does not. The path is configuration, so it may be logged.
     #[error("the claim {0} is neither a text nor a whole number")]
     Unusable(String),
+    /// It is from before its user or tenant was kicked.
+    #[error("it was revoked")]
+    Revoked,
+    /// What is revoked has not been read yet.
+    #[error("it is not known yet which tokens are revoked")]
+    RevocationsUnknown,
     /// The keys that could tell are not there.
     #[error("the keys of the issuer are not available")]
     KeysUnavailable,
@@ -74,6 +80,8 @@ impl TokenError {
             Self::Audience => "audience",
             Self::Claims => "claims",
             Self::Unusable(_) => "claim_path",
+            Self::Revoked => "revoked",
+            Self::RevocationsUnknown => "revocations_unknown",
             Self::KeysUnavailable => "keys_unavailable",
         }
     }
@@ -85,6 +93,8 @@ impl From<TokenError> for ClientError {
             TokenError::Missing => Self::TokenMissing,
             TokenError::ForeignPage => Self::CookieRefused,
             TokenError::Expired => Self::TokenExpired,
+            TokenError::Revoked => Self::TokenRevoked,
+            TokenError::RevocationsUnknown => Self::NotReady,
             TokenError::KeysUnavailable => Self::KeysUnavailable,
             _ => Self::TokenInvalid,
         }

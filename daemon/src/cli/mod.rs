@@ -11,6 +11,8 @@ use crate::config::{Config, ConfigError};
 
 mod check;
 
+mod kick;
+
 mod listen;
 
 mod logging;
@@ -33,6 +35,9 @@ pub fn run() -> ExitCode {
         Some(("serve", matches)) => load(matches).map_err(Failure::from).and_then(serve::run),
         Some(("check", matches)) => {
             load(matches).map_err(Failure::from).and_then(|config| check::run(&config))
+        }
+        Some(("kick", matches)) => {
+            load(matches).map_err(Failure::from).and_then(|config| kick::run(&config, matches))
         }
         Some(("schema", matches)) => {
             load(matches).map_err(Failure::from).and_then(|config| schema::run(&config, matches))
@@ -62,6 +67,9 @@ fn command() -> Command {
         .subcommand(configured(
             Command::new("check").about("Check the configuration and the database, and say what to do"),
         ))
+        .subcommand(kick::arguments(configured(
+            Command::new("kick").about("End connections on every node, and have tokens from before refused"),
+        )))
         .subcommand(schema::arguments(configured(
             Command::new("schema").about("Print the GraphQL schema that the database gives, as SDL"),
         )))

@@ -35,7 +35,9 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
     let certificate = entrances.certificate();
     let service = service::start(&config, &metrics)?;
     let control = service::control(&config)?;
-    let reservations = service::reservations(&config, control, &metrics, &shutdown)?;
+    let reservations = service::reservations(&config, control.clone(), &metrics, &shutdown)?;
+    let node = reservations.node().clone();
+    let revocations = service::revocations(&config, control, &reservations)?;
 
     let admin = Admin {
         service: service.clone(),
@@ -44,7 +46,8 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         metrics: metrics.clone(),
         token: config.admin.token.clone(),
     };
-    let endpoint = Endpoint::new(service, authenticator, reservations, &config, metrics, shutdown.clone());
+    let endpoint =
+        Endpoint::new(service, authenticator, revocations, reservations, &config, metrics, shutdown.clone());
     let mut receiving = entrances.receive(&config, endpoint, admin, &shutdown)?;
 
     let reload = || match &certificate {
@@ -59,5 +62,6 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
         name = signal(|| ()) => tracing::warn!(signal = name?, "second signal: stopped without drain"),
     }
     receiving.shutdown().await;
+    service::leave(&config, &node).await;
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! From the configuration to a running service: the one place where it is made.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Failure;
+use crate::access::presence::Presence;
+use crate::access::revocation::Revocations;
 use crate::config::{Config, SourceKind, StoreKind};
 use crate::graphql::persisted::AllowList;
 use crate::graphql::schema::SchemaOptions;
@@ -13,11 +16,14 @@ use crate::source::catalog::Catalog;
 use crate::source::memory;
 use crate::source::postgres::functions::PostgresFunctions;
 use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles};
-use crate::store::Reservations;
 use crate::store::control::Control;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::PostgresStore;
 use crate::store::reservation::ReservationStore;
+use crate::store::{Reservations, presence, revocations};
+
+/// Time for the farewell to the database.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Starts the service with the configured source.
 pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failure> {
@@ -74,6 +80,37 @@ pub(super) fn reservations(
 ) -> Result<Reservations, Failure> {
     let store = store(config)?;
     Ok(Reservations::start(store, control, metrics.reservations.clone(), shutdown.clone()))
+}
+
+/// What outlives a client's connection: kicks are read, and who is connected is written, for as long as the
+/// runtime runs. Without a database nobody can be kicked.
+pub(super) fn revocations(
+    config: &Config,
+    control: Control,
+    reservations: &Reservations,
+) -> Result<Revocations, Failure> {
+    let revocations = Revocations::new(Presence::default(), config.jwt.leeway);
+    match config.source {
+        SourceKind::Postgres => {
+            let database = postgres(config)?.database;
+            // The database voids its own.
+            let kept_here = (config.store_kind() == StoreKind::Memory).then(|| reservations.clone());
+            tokio::spawn(revocations::follow(database.clone(), control, revocations.clone(), kept_here));
+            let present = revocations.presence().clone();
+            tokio::spawn(presence::publish(database, reservations.node().clone(), present));
+        }
+        SourceKind::Memory => drop(revocations.replace(Vec::new())),
+    }
+    Ok(revocations)
+}
+
+/// Takes this node out of what operators see.
+pub(super) async fn leave(config: &Config, node: &str) {
+    let (SourceKind::Postgres, Ok(options)) = (config.source, postgres(config)) else { return };
+    let left = tokio::time::timeout(LEAVE_TIME, presence::leave(&options.database, node)).await;
+    if !matches!(left, Ok(Ok(()))) {
+        tracing::debug!("tidings.active_connections shows this daemon for a minute more");
+    }
 }
 
 /// What the configuration says about the schema, with the documents of the allow-list. Policies are evaluated

@@ -51,6 +51,10 @@ impl Value {
         usize::try_from(self.integer(least, most)?).map_err(|_| NotAllowed)
     }
 
+    pub(super) fn rate(&self, most: u32) -> Result<u32, NotAllowed> {
+        u32::try_from(self.integer(0, most.into())?).map_err(|_| NotAllowed)
+    }
+
     pub(super) fn boolean(&self) -> Result<bool, NotAllowed> {
         match self {
             Self::Boolean(boolean) => Ok(*boolean),

@@ -19,6 +19,8 @@ pub struct Identity {
     pub role: Option<Box<str>>,
     /// True if the role is one of the configured admin roles: sees the events of everybody.
     pub admin: bool,
+    /// When the token was made, if it says so.
+    pub issued: Option<SystemTime>,
     /// When the token ends; the connection ends with it.
     pub expires: Option<SystemTime>,
     /// What the token says, for functions that resolve and authorize; nothing if there was none.

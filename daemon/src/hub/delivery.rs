@@ -71,6 +71,8 @@ impl Delivery {
 pub enum EndReason {
     /// The mailbox was full: `SLOW_CONSUMER`.
     SlowConsumer,
+    /// More than may be delivered to its user in this time: `RATE_LIMITED`. The connection's doing, not the hub's.
+    RateLimited,
     /// The history is not the one that the subscription's cursor belongs to: `CURSOR_HISTORY_CHANGED`.
     HistoryChanged(Bounds),
     /// Retention removed events before they were delivered: `CURSOR_EXPIRED`.

@@ -15,7 +15,7 @@ use super::route::{Router, Subscriber};
 use super::subscribed::Subscribed;
 use crate::metrics::Metrics;
 use crate::source::Batch;
-use crate::source::cursor::Cursor;
+use crate::source::cursor::{Cursor, Within};
 
 /// Routes events to the mailboxes of those who may see them.
 #[derive(Debug)]
@@ -45,6 +45,14 @@ pub struct Position {
 impl Position {
     fn new(event: u64, seen: Cursor) -> Self {
         Self { event, cursor: seen.encode(), seen: Some(seen) }
+    }
+
+    /// Whether everything in a set has come by here; if in doubt, no.
+    pub fn includes(&self, set: &Cursor) -> bool {
+        self.seen.as_ref().is_some_and(|seen| {
+            let contains = |part: &Within| part.upto <= seen.top && seen.seen.covers(&part.snapshot);
+            seen.includes(set) && set.parts().all(contains)
+        })
     }
 }
 
@@ -182,13 +190,13 @@ impl Hub {
         }
     }
 
-    /// Whether the stream contains what the subscription began with: then both stand at the same place.
-    pub fn is_past_beginning(&self, subscribed: &Subscribed) -> bool {
+    /// Whether the stream at a position contains what the subscription began with, or has missed: then both stand at the
+    /// same place.
+    pub fn has_passed(&self, subscribed: &Subscribed, position: &Position) -> bool {
         let state = subscribed.lock();
         let Some(subscriber) = &state.current else { return true };
         let Some(initial) = &subscriber.initial else { return true };
-        let seen = self.position.lock().seen.clone();
-        seen.is_some_and(|seen| initial.stands_at(&seen).as_ref() == Some(&seen))
+        position.seen.as_ref().is_some_and(|seen| initial.stands_at(seen).as_ref() == Some(seen))
     }
 
     /// Has a subscription wait for replay.

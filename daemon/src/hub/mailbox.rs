@@ -250,14 +250,24 @@ impl Mailbox {
     pub async fn drain(&self, into: &mut Vec<Delivery>) {
         loop {
             let before = into.len();
-            self.state.lock().take_ready(into);
-            // Also if nothing came of what was taken.
-            self.emptied.notify_waiters();
+            // Also if nothing comes of what is taken, others have room now.
+            self.take(into);
             if into.len() > before {
                 return;
             }
             self.filled.notified().await;
         }
+    }
+
+    /// Moves all of it that is ready to the end of `into`, without waiting.
+    pub fn take(&self, into: &mut Vec<Delivery>) {
+        self.state.lock().take_ready(into);
+        self.emptied.notify_waiters();
+    }
+
+    /// Whether something of a subscription is here that is not ready.
+    pub fn holds(&self, subscription: SubscriptionId) -> bool {
+        self.state.lock().held.contains_key(&subscription)
     }
 
     /// Whether nothing waits here and nothing later than the event of this number ever came: then

@@ -22,6 +22,8 @@ pub struct EndpointMetrics {
     pub written: Family<TransportLabel, Counter>,
     /// Requests, operations and connections that the endpoint refused or ended, by error code.
     pub refusals: Family<CaseLabel, Counter>,
+    /// The same by the limit that was hit, as far as it was one of a client's.
+    pub limit_rejections: Family<CaseLabel, Counter>,
     /// Times that a bound of the listener was hit: `sockets`, `head`, `idle`, `write_stall`,
     /// `stream_stall`.
     pub listener_limits: Family<CaseLabel, Counter>,
@@ -44,6 +46,7 @@ impl Default for EndpointMetrics {
             subscriptions: Family::default(),
             written: Family::default(),
             refusals: Family::default(),
+            limit_rejections: Family::default(),
             listener_limits: Family::default(),
             sockets: Gauge::default(),
             handshakes: Family::default(),
@@ -74,6 +77,11 @@ impl EndpointMetrics {
             self.written.clone(),
         );
         registry.register("refusals", "What the endpoint refused or ended, by code", self.refusals.clone());
+        registry.register(
+            "limit_rejections",
+            "What the endpoint refused or ended because of a limit, by limit",
+            self.limit_rejections.clone(),
+        );
         registry.register("listener_limits", "Bounds of the listener hit", self.listener_limits.clone());
         registry.register("sockets", "Open sockets", self.sockets.clone());
         registry.register("tls_handshakes", "TLS handshakes, by outcome", self.handshakes.clone());

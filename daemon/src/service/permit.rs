@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Service, not_ready, resume};
 use crate::graphql::error::GraphQLError;
+use crate::graphql::persisted::DocumentHash;
 use crate::graphql::prepare::Prepared;
 use crate::graphql::request::Request;
 use crate::hub::audience::Identity;
@@ -25,6 +26,11 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The document that it is for.
+    pub fn document(&self) -> DocumentHash {
+        DocumentHash::of(&self.request.query)
+    }
+
     /// The cursor after which the subscription will go on, if it does not begin now.
     pub fn after(&self) -> Option<CursorText> {
         self.after.as_deref().map(Cursor::encode)

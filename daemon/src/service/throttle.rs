@@ -3,6 +3,8 @@
 //! The first result of a key passes at once; what follows within the interval waits, each replacing the
 //! one before, and the last passes when the interval is over. The cursor of whatever passes stays
 //! before the oldest result that waits, so that resuming from it loses none.
+//!
+//! Where no more may be delivered for now, everything waits for longer, and conflates meanwhile.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -12,7 +14,8 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
-use crate::hub::mailbox::{CursorText, Delivery, SubscriptionId};
+use super::allowance::Allowance;
+use crate::hub::mailbox::{CursorText, Delivery, EndReason, SubscriptionId};
 use crate::hub::project::Throttle;
 
 /// Most keys of one subscription that are remembered; results of further ones pass without waiting.
@@ -24,6 +27,9 @@ const WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// What a key is known by: hashing it twice, each with a secret of its own, tells keys apart and keeps
 /// no text of them.
 type KeyHash = [u64; 2];
+
+/// What may be delivered; nothing is without bound.
+type Ration<'a> = Option<&'a dyn Allowance>;
 
 /// The state of one throttled subscription.
 #[derive(Debug)]
@@ -39,6 +45,8 @@ pub(super) struct Throttled {
     due: BTreeSet<(Instant, u64)>,
     next: u64,
     waiting_bytes: usize,
+    /// When there is something of the allowance again.
+    blocked_until: Option<Instant>,
     /// Where the subscription stood before the result that comes next.
     before: CursorText,
     /// When the keys were last looked through for those that can be forgotten.
@@ -80,65 +88,122 @@ impl Throttled {
             due: BTreeSet::new(),
             next: 0,
             waiting_bytes: 0,
+            blocked_until: None,
             before: start,
             swept: now,
         }
     }
 
     /// Takes a result; what may pass now goes to `into`.
-    pub(super) fn take(&mut self, result: Bytes, cursor: CursorText, now: Instant, into: &mut Vec<Delivery>) {
-        self.release(now, into);
+    ///
+    /// # Errors
+    /// If what cannot wait may not pass either: where the subscription stands. It has to end.
+    pub(super) fn take(
+        &mut self,
+        result: Bytes,
+        cursor: CursorText,
+        now: Instant,
+        ration: Ration<'_>,
+        into: &mut Vec<Delivery>,
+    ) -> Result<(), CursorText> {
+        self.release(now, ration, into);
         let before = std::mem::replace(&mut self.before, cursor.clone());
         let Some(key) = key_of(&result, &self.throttle.key) else {
             // Nothing is known of what it concerns: the whole table was emptied, say.
-            self.flush(now, into);
+            self.flush(now, ration, into)?;
+            self.spend(now, ration).map_err(|Spent| before)?;
             into.push(self.delivery(result, cursor));
-            return;
+            return Ok(());
         };
         let key = [self.hashers[0].hash_one(&key), self.hashers[1].hash_one(&key)];
-        let Some(turn) = self.keys.get_mut(&key).filter(|turn| turn.free_at > now) else {
-            self.passes(key, now);
-            into.push(self.delivery(result, cursor));
-            return;
-        };
-        self.waiting_bytes += result.len();
+        if self.keys.get(&key).is_none_or(|turn| turn.free_at <= now && turn.waiting.is_none()) {
+            if self.spend(now, ration).is_ok() {
+                self.passes(key, now);
+                into.push(self.delivery(result, cursor));
+                return Ok(());
+            }
+            if !self.keys.contains_key(&key) && self.keys.len() >= KEYS_MAX {
+                return Err(self.oldest().unwrap_or(before));
+            }
+            self.keys.insert(key, Turn { free_at: now, waiting: None });
+        }
+        self.wait_for_turn(key, Waiting { key, due: now, result, cursor, before });
+        while self.waiting_bytes > WAITING_BYTES_MAX
+            && let Some((oldest, _)) = self.waiting.first_key_value()
+        {
+            let oldest = *oldest;
+            self.spend(now, ration).map_err(|Spent| self.oldest().unwrap_or_default())?;
+            self.pass(oldest, now, into);
+        }
+        Ok(())
+    }
+
+    /// A result waits for its key's turn, in the place of one that waits already.
+    fn wait_for_turn(&mut self, key: KeyHash, new: Waiting) {
+        let Some(turn) = self.keys.get_mut(&key) else { return };
+        self.waiting_bytes += new.result.len();
         match turn.waiting.and_then(|number| self.waiting.get_mut(&number)) {
             Some(waiting) => {
                 self.waiting_bytes -= waiting.result.len();
-                (waiting.result, waiting.cursor) = (result, cursor);
+                (waiting.result, waiting.cursor) = (new.result, new.cursor);
             }
             None => {
                 let due = turn.free_at;
                 turn.waiting = Some(self.next);
                 self.due.insert((due, self.next));
-                self.waiting.insert(self.next, Waiting { key, due, result, cursor, before });
+                self.waiting.insert(self.next, Waiting { due, ..new });
                 self.next += 1;
             }
-        }
-        while self.waiting_bytes > WAITING_BYTES_MAX
-            && let Some((oldest, _)) = self.waiting.first_key_value()
-        {
-            self.pass(*oldest, now, into);
         }
     }
 
     /// Passes on what has waited long enough.
-    pub(super) fn release(&mut self, now: Instant, into: &mut Vec<Delivery>) {
+    pub(super) fn release(&mut self, now: Instant, ration: Ration<'_>, into: &mut Vec<Delivery>) {
         while let Some((_, number)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
+            if self.spend(now, ration).is_err() {
+                return;
+            }
             self.pass(number, now, into);
         }
     }
 
     /// Passes on everything.
-    pub(super) fn flush(&mut self, now: Instant, into: &mut Vec<Delivery>) {
+    ///
+    /// # Errors
+    /// If not everything may pass: where the subscription stands.
+    pub(super) fn flush(
+        &mut self,
+        now: Instant,
+        ration: Ration<'_>,
+        into: &mut Vec<Delivery>,
+    ) -> Result<(), CursorText> {
         while let Some((number, _)) = self.waiting.first_key_value() {
-            self.pass(*number, now, into);
+            let number = *number;
+            self.spend(now, ration).map_err(|Spent| self.oldest().unwrap_or_default())?;
+            self.pass(number, now, into);
         }
+        Ok(())
+    }
+
+    /// Takes one result off the allowance. Once it is used up it is not asked again before its time, so that
+    /// what waits for it goes first.
+    fn spend(&mut self, now: Instant, ration: Ration<'_>) -> Result<(), Spent> {
+        let Some(allowance) = ration else { return Ok(()) };
+        if self.blocked_until.is_some_and(|until| until > now) {
+            return Err(Spent);
+        }
+        self.blocked_until = allowance.take().err().map(|wait| now + wait);
+        if self.blocked_until.is_some() { Err(Spent) } else { Ok(()) }
+    }
+
+    /// Where the subscription stood before the oldest result that waits.
+    fn oldest(&self) -> Option<CursorText> {
+        self.waiting.first_key_value().map(|(_, waiting)| waiting.before.clone())
     }
 
     /// When something is due next; nothing if nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due.first().map(|(due, _)| *due)
+        self.due.first().map(|(due, _)| self.blocked_until.map_or(*due, |until| until.max(*due)))
     }
 
     fn pass(&mut self, number: u64, now: Instant, into: &mut Vec<Delivery>) {
@@ -164,10 +229,14 @@ impl Throttled {
     }
 
     fn delivery(&self, result: Bytes, cursor: CursorText) -> Delivery {
-        let oldest = self.waiting.first_key_value().map(|(_, waiting)| waiting.before.clone());
-        Delivery::Next { subscription: self.subscription, result, cursor: oldest.unwrap_or(cursor) }
+        let cursor = self.oldest().unwrap_or(cursor);
+        Delivery::Next { subscription: self.subscription, result, cursor }
     }
 }
+
+/// The allowance is used up.
+#[derive(Debug)]
+struct Spent;
 
 /// The throttled subscriptions of one connection.
 #[derive(Debug, Default)]
@@ -190,6 +259,11 @@ impl Throttles {
         self.0.is_empty()
     }
 
+    /// Whether something waits for a subscription.
+    pub(super) fn hold(&self, subscription: SubscriptionId) -> bool {
+        self.0.get(&subscription).is_some_and(|throttled| throttled.due().is_some())
+    }
+
     /// Whether nothing waits.
     pub(super) fn are_quiet(&self) -> bool {
         self.0.values().all(|throttled| throttled.due().is_none())
@@ -204,20 +278,27 @@ impl Throttles {
     }
 
     /// Passes on what is due.
-    pub(super) fn release(&mut self, into: &mut Vec<Delivery>) {
+    pub(super) fn release(&mut self, ration: Ration<'_>, into: &mut Vec<Delivery>) {
         let now = Instant::now();
-        self.0.values_mut().for_each(|throttled| throttled.release(now, into));
+        self.0.values_mut().for_each(|throttled| throttled.release(now, ration, into));
     }
 
     /// Takes out of the deliveries from `from` on what has to wait.
-    pub(super) fn conflate(&mut self, deliveries: &mut Vec<Delivery>, from: usize) {
+    pub(super) fn conflate(&mut self, deliveries: &mut Vec<Delivery>, from: usize, ration: Ration<'_>) {
         let now = Instant::now();
         for delivery in deliveries.split_off(from) {
             match delivery {
-                Delivery::Next { subscription, result, cursor } => match self.0.get_mut(&subscription) {
-                    Some(throttled) => throttled.take(result, cursor, now, deliveries),
-                    None => deliveries.push(Delivery::Next { subscription, result, cursor }),
-                },
+                Delivery::Next { subscription, result, cursor } => {
+                    let Some(throttled) = self.0.get_mut(&subscription) else {
+                        deliveries.push(Delivery::Next { subscription, result, cursor });
+                        continue;
+                    };
+                    if let Err(cursor) = throttled.take(result, cursor, now, ration, deliveries) {
+                        let reason = EndReason::RateLimited;
+                        deliveries.push(Delivery::End { subscription, reason, cursor });
+                        self.0.remove(&subscription);
+                    }
+                }
                 // They come before any change.
                 Delivery::Whole { .. } => deliveries.push(delivery),
                 Delivery::Begun { subscription, rows, cursor } => {
@@ -228,7 +309,8 @@ impl Throttles {
                 }
                 Delivery::End { subscription, .. } => {
                     if let Some(throttled) = self.0.get_mut(&subscription) {
-                        throttled.flush(now, deliveries);
+                        // Without a ration everything may pass: nothing comes after it.
+                        let _ = throttled.flush(now, None, deliveries);
                     }
                     deliveries.push(delivery);
                 }
@@ -256,6 +338,7 @@ fn key_of(result: &[u8], path: &[Box<str>]) -> Option<Box<str>> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::Duration;
 
     use super::*;
@@ -264,6 +347,18 @@ mod tests {
         throttled: Throttled,
         began: Instant,
         events: u32,
+        allowance: Option<Counted>,
+    }
+
+    /// So many, and then one every 50 ms; nobody looks at the clock here.
+    #[derive(Debug)]
+    struct Counted(AtomicU32);
+
+    impl Allowance for Counted {
+        fn take(&self) -> Result<(), Duration> {
+            let took = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            took.map(drop).map_err(|_| Duration::from_millis(50))
+        }
     }
 
     impl Fixture {
@@ -272,7 +367,11 @@ mod tests {
             let throttle = Throttle { interval: Duration::from_millis(100), key };
             let began = Instant::now();
             let throttled = Throttled::new(SubscriptionId(0), throttle, "c0".into(), began);
-            Self { throttled, began, events: 0 }
+            Self { throttled, began, events: 0, allowance: None }
+        }
+
+        fn allow(&mut self, count: u32) {
+            self.allowance = Some(Counted(count.into()));
         }
 
         fn at(&self, ms: u64) -> Instant {
@@ -285,13 +384,19 @@ mod tests {
             let result = format!(r#"{{"data":{{"x":{{"r":{record},"n":{}}}}}"#, self.events);
             let mut into = Vec::new();
             let cursor = format!("c{}", self.events).into();
-            self.throttled.take(result.into(), cursor, self.at(ms), &mut into);
+            let now = self.at(ms);
+            let ration = self.allowance.as_ref().map(|allowance| allowance as &dyn Allowance);
+            if let Err(cursor) = self.throttled.take(result.into(), cursor, now, ration, &mut into) {
+                let (subscription, reason) = (SubscriptionId(0), EndReason::RateLimited);
+                into.push(Delivery::End { subscription, reason, cursor });
+            }
             told(into)
         }
 
         fn release(&mut self, ms: u64) -> Vec<String> {
             let mut into = Vec::new();
-            self.throttled.release(self.at(ms), &mut into);
+            let ration = self.allowance.as_ref().map(|allowance| allowance as &dyn Allowance);
+            self.throttled.release(self.at(ms), ration, &mut into);
             told(into)
         }
     }
@@ -305,7 +410,7 @@ mod tests {
                 format!("{number}@{cursor}")
             }
             Delivery::Begun { .. } => "begun".to_owned(),
-            Delivery::End { .. } => "end".to_owned(),
+            Delivery::End { cursor, .. } => format!("end@{cursor}"),
         });
         told.collect()
     }
@@ -364,5 +469,47 @@ mod tests {
         assert_eq!(fixture.event(1, &format!(r#"{{"id":{}}}"#, KEYS_MAX + 5)).len(), 1, "too many to wait");
         fixture.event(200, r#"{"id":0}"#);
         assert_eq!(fixture.throttled.keys.len(), 1);
+    }
+
+    #[test]
+    fn what_may_not_be_delivered_conflates() {
+        let mut fixture = Fixture::new(&["r", "id"]);
+        fixture.allow(1);
+        assert_eq!(fixture.event(0, r#"{"id":1}"#), ["1@c1"]);
+        assert_eq!(fixture.event(1, r#"{"id":2}"#), [""; 0], "its turn, and nothing left");
+        assert_eq!(fixture.event(2, r#"{"id":2}"#), [""; 0]);
+        assert_eq!(fixture.throttled.due(), Some(fixture.at(51)));
+        fixture.allow(1);
+        assert_eq!(fixture.release(50), [""; 0], "not asked again before its time");
+        assert_eq!(fixture.release(51), ["3@c3"]);
+        assert_eq!(fixture.event(52, r#"{"id":3}"#), [""; 0]);
+        assert_eq!(fixture.release(102), [""; 0], "still nothing");
+        assert_eq!(fixture.throttled.due(), Some(fixture.at(152)));
+        fixture.allow(5);
+        assert_eq!(fixture.release(152), ["4@c4"]);
+    }
+
+    #[test]
+    fn what_can_neither_wait_nor_pass_ends_the_subscription() {
+        let mut fixture = Fixture::new(&["r", "id"]);
+        fixture.allow(1);
+        fixture.event(0, r#"{"id":1}"#);
+        fixture.event(1, r#"{"id":1}"#);
+        assert_eq!(fixture.event(2, "null"), ["end@c1"], "before what waits");
+
+        let mut fixture = Fixture::new(&["r", "id"]);
+        fixture.allow(0);
+        assert_eq!(fixture.event(0, "null"), ["end@c0"]);
+
+        let mut fixture = Fixture::new(&["r", "id"]);
+        fixture.allow(0);
+        let large = |id: usize| format!(r#"{{"id":{id},"text":"{}"}}"#, "x".repeat(1024 * 1024));
+        let told: Vec<_> = (0..4).map(|id| fixture.event(0, &large(id))).collect();
+        assert_eq!(told.concat(), ["end@c0"]);
+
+        let mut fixture = Fixture::new(&["r", "id"]);
+        fixture.allow(0);
+        (0..KEYS_MAX).for_each(|id| assert!(fixture.event(0, &format!(r#"{{"id":{id}}}"#)).is_empty()));
+        assert_eq!(fixture.event(1, r#"{"id":-1}"#), ["end@c0"]);
     }
 }

@@ -35,6 +35,8 @@ const RECONNECT_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Durati
 pub enum Message {
     /// The reservation that a node serves on this stream has changed: look it up again.
     Stream(i64),
+    /// Somebody was kicked, or a kick was lifted: read all of them again. `tidings.kick()` sends it.
+    Revoked,
 }
 
 /// What a receiver is told.
@@ -240,6 +242,7 @@ mod tests {
     #[test]
     fn messages_are_short_json() {
         assert_eq!(serde_json::to_string(&Message::Stream(-7)).unwrap(), r#"{"stream":-7}"#);
+        assert_eq!(serde_json::to_string(&Message::Revoked).unwrap(), r#""revoked""#);
         assert!(serde_json::from_str::<Message>(r#"{"other":1}"#).is_err());
     }
 }

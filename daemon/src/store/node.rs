@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -56,11 +54,16 @@ impl Reservations {
         metrics: ReservationMetrics,
         shutdown: Shutdown,
     ) -> Self {
-        let node = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 12]>()).into();
+        let node = node_name();
         let shared = Arc::new(Shared { store, control, node, streams: Mutex::default(), metrics, shutdown });
         let stop = CancellationToken::new();
         tokio::spawn(stop.clone().run_until_cancelled_owned(keep(shared.clone())));
         Self { shared, _keeping: Arc::new(stop.drop_guard()) }
+    }
+
+    /// What this node is called.
+    pub fn node(&self) -> &Arc<str> {
+        &self.shared.node
     }
 
     /// Makes a reservation (PROTOCOLS S8).
@@ -244,8 +247,21 @@ async fn keep(shared: Arc<Shared>) {
             signal = signals.next() => match signal {
                 Signal::Reconnected => None,
                 Signal::Message(Message::Stream(number)) => Some(number),
+                // What it voids is gone from the store.
+                Signal::Message(Message::Revoked) => continue,
             },
         };
         shared.renew(only).await;
     }
+}
+
+/// A name for this process: its host and process id, so that an operator finds it, and a number, because a
+/// container's host and process id may come again.
+fn node_name() -> Arc<str> {
+    const HOST_BYTES_MAX: usize = 64;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim();
+    let host = &host[..host.floor_char_boundary(HOST_BYTES_MAX)];
+    let host = if host.is_empty() { "node" } else { host };
+    format!("{host}/{}/{:08x}", std::process::id(), rand::random::<u32>()).into()
 }

@@ -1,21 +1,23 @@
 //! What all transports share: the service, who may come in, and how many.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::http::header;
 use axum::http::request::Parts;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio_util::sync::DropGuard;
-use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::address::ClientAddress;
 use super::origin::Origins;
 use super::parameters::query_values;
 use crate::access::authenticator::Authenticator;
-use crate::access::limits::{self, Places};
+use crate::access::limits::Limits;
+use crate::access::limits::subject::Subject;
 use crate::access::refusal::TokenError;
+use crate::access::revocation::Revocations;
 use crate::access::token::{self, Place, Presented};
+use crate::config::proxies::TrustedProxies;
 use crate::config::{ClientLimits, Config, Secret};
 use crate::error::ClientError;
 use crate::hub::audience::Identity;
@@ -42,7 +44,11 @@ struct Shared {
     reservation_limits: ReservationLimits,
     /// The keys that the authenticator needs are fetched for as long as there is the endpoint.
     _fetching: DropGuard,
-    places: Places,
+    revocations: Revocations,
+    client_limits: Limits,
+    trusted_proxies: TrustedProxies,
+    /// Whether it was said already that somebody who is not a trusted proxy behaves like one.
+    warned_of_proxy: AtomicBool,
     origins: Origins,
     cookie: Option<String>,
     query_parameter: Option<String>,
@@ -57,6 +63,7 @@ impl Endpoint {
     pub fn new(
         service: Service,
         authenticator: Authenticator,
+        revocations: Revocations,
         reservations: Reservations,
         config: &Config,
         metrics: Metrics,
@@ -68,7 +75,10 @@ impl Endpoint {
             reservation_limits: config.reservation_limits(),
             _fetching: authenticator.fetch_keys(&metrics.access),
             authenticator,
-            places: Places::new(config.limits.connections),
+            revocations,
+            client_limits: Limits::new(&config.limits),
+            trusted_proxies: config.trusted_proxies.clone(),
+            warned_of_proxy: AtomicBool::new(false),
             origins: Origins::new(config.allowed_origins.clone()),
             cookie: config.jwt.cookie.clone(),
             query_parameter: config.jwt.query_parameter.clone(),
@@ -100,6 +110,16 @@ impl Endpoint {
         &self.shared.limits
     }
 
+    /// What clients have of them.
+    pub fn client_limits(&self) -> &Limits {
+        &self.shared.client_limits
+    }
+
+    /// Who has to leave.
+    pub fn revocations(&self) -> &Revocations {
+        &self.shared.revocations
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
@@ -120,6 +140,33 @@ impl Endpoint {
         self.shared.graphiql
     }
 
+    /// Where a request that wants something of us comes from. Counts as an attempt to connect, before anything
+    /// is done for it; programs of this machine make as many as they like.
+    ///
+    /// # Errors
+    /// If there were too many from there.
+    pub fn arrive(&self, head: &Parts) -> Result<ClientAddress, ClientError> {
+        let address = ClientAddress::of(head, &self.shared.trusted_proxies);
+        if address.distrusted && !self.shared.warned_of_proxy.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "a request says for whom it was forwarded, and its sender is not among `trusted_proxies`: behind a \
+                 proxy that is not listed all clients have one address"
+            );
+        }
+        if !address.local {
+            self.client_limits().attempt(address.network)?;
+        }
+        Ok(address)
+    }
+
+    /// Counts an operation of a client that has no connection.
+    ///
+    /// # Errors
+    /// If there were too many.
+    pub fn operation(&self, identity: &Identity, address: &ClientAddress) -> Result<(), ClientError> {
+        self.client_limits().operation(&Subject::of(identity, address.network))
+    }
+
     /// Who sent a request, by the token in its head. Waits, not for long, for keys that have to be fetched.
     ///
     /// # Errors
@@ -133,11 +180,18 @@ impl Endpoint {
     /// # Errors
     /// If a token is needed and missing, expired or invalid, or the keys to tell are not there.
     pub async fn identify_token(&self, token: Place) -> Result<Arc<Identity>, ClientError> {
-        self.shared.authenticator.identify(token).await.map_err(|error| {
+        self.accept(token).await.map_err(|error| {
             let refusals = &self.shared.metrics.access.token_refusals;
             refusals.get_or_create(&[("reason", error.reason())]).inc();
             error.into()
         })
+    }
+
+    async fn accept(&self, token: Place) -> Result<Arc<Identity>, TokenError> {
+        let identity = self.shared.authenticator.identify(token).await?;
+        let loaded = tokio::time::timeout(START_TIME, self.revocations().loaded());
+        loaded.await.map_err(|_| TokenError::RevocationsUnknown)?;
+        if self.revocations().refuse(&identity) { Err(TokenError::Revoked) } else { Ok(identity) }
     }
 
     /// The tokens that a request's head presents.
@@ -184,98 +238,10 @@ impl Endpoint {
 
     /// Counts an error that is about to be told to a client.
     pub fn count_refusal(&self, error: &ClientError) {
-        self.shared.metrics.endpoint.refusals.get_or_create(&[("code", error.code())]).inc();
-    }
-
-    /// Lets a client stream in.
-    ///
-    /// # Errors
-    /// If the daemon is leaving or full.
-    pub fn admit(&self, transport: &'static str) -> Result<Admission, ClientError> {
-        if self.shared.shutdown.has_begun() {
-            return Err(ClientError::Draining);
-        }
-        let place = self.shared.places.take().ok_or(ClientError::Overloaded)?;
-        self.shared.metrics.connections.get_or_create(&[("transport", transport)]).inc();
-        Ok(Admission {
-            endpoint: self.clone(),
-            transport,
-            since: Instant::now(),
-            running: 0,
-            place: Some(place),
-            _hold: self.shared.shutdown.hold(),
-        })
-    }
-}
-
-/// A client stream's stay. Dropping it ends the stay.
-#[derive(Debug)]
-pub struct Admission {
-    endpoint: Endpoint,
-    transport: &'static str,
-    since: Instant,
-    running: i64,
-    place: Option<limits::Place>,
-    _hold: TaskTrackerToken,
-}
-
-impl Admission {
-    /// Logs that somebody was let in; neither token nor claims belong into a log.
-    pub fn opened(&self) {
-        tracing::info!(transport = self.transport, "connection opened");
-    }
-
-    /// Counts bytes handed to the socket.
-    pub fn wrote(&self, bytes: usize) {
-        let written = &self.endpoint.metrics().endpoint.written;
-        written.get_or_create(&[("transport", self.transport)]).inc_by(bytes as u64);
-    }
-
-    /// Counts a subscription that began.
-    pub fn subscribed(&mut self) {
-        self.running += 1;
-        self.gauge().inc();
-    }
-
-    /// Counts a subscription that ended.
-    pub fn ended(&mut self) {
-        self.running -= 1;
-        self.gauge().dec();
-    }
-
-    fn gauge(&self) -> impl std::ops::Deref<Target = prometheus_client::metrics::gauge::Gauge> {
-        self.endpoint.metrics().endpoint.subscriptions.get_or_create(&[("transport", self.transport)])
-    }
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        // Before the log line: who reads it may count on the place.
-        self.place = None;
-        self.gauge().dec_by(self.running);
-        let (metrics, label) = (self.endpoint.metrics(), [("transport", self.transport)]);
-        metrics.connections.get_or_create(&label).dec();
-        let stayed = self.since.elapsed();
-        metrics.endpoint.connection_duration.get_or_create(&label).observe(stayed.as_secs_f64());
-        tracing::info!(
-            transport = self.transport,
-            duration_s = (stayed.as_secs_f64() * 1000.0).round() / 1000.0,
-            "connection closed"
-        );
-    }
-}
-
-/// Ends when an identity's token has expired; never if it does not expire.
-///
-/// It looks at the clock every minute: a deadline on the monotonic clock alone would be late after
-/// the machine has slept or its clock was set.
-pub fn expired(identity: Arc<Identity>) -> BoxFuture<'static, ()> {
-    const LOOK_AGAIN: Duration = Duration::from_secs(60);
-    async move {
-        let Some(expires) = identity.expires else { return std::future::pending().await };
-        while let Ok(left) = expires.duration_since(SystemTime::now()) {
-            tokio::time::sleep(left.min(LOOK_AGAIN).max(Duration::from_millis(1))).await;
+        let metrics = &self.shared.metrics.endpoint;
+        metrics.refusals.get_or_create(&[("code", error.code())]).inc();
+        if let Some(limit) = error.limit() {
+            metrics.limit_rejections.get_or_create(&[("limit", limit)]).inc();
         }
     }
-    .boxed()
 }

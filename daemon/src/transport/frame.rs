@@ -116,6 +116,11 @@ pub fn sse_operation_complete(into: &mut Vec<u8>, operation: &str) {
     into.extend_from_slice(b"}\n\n");
 }
 
+/// Appends an event that says when it was written, for clients that look for it by name (S23).
+pub fn sse_sign_of_life(into: &mut Vec<u8>, event: &str, time: jiff::Timestamp) {
+    into.extend_from_slice(format!("event: {event}\ndata: {{\"time\":\"{time}\"}}\n\n").as_bytes());
+}
+
 /// The start of every message with a result of an operation, whose id stands there as JSON.
 pub fn ws_prefix(kind: &str, id: &str) -> Box<str> {
     format!(r#"{{"id":{},"type":"{kind}","payload":"#, serde_json::Value::from(id)).into()
@@ -194,6 +199,13 @@ mod tests {
         let data = text.strip_prefix("event: next\ndata: ").unwrap().strip_suffix("\n\n").unwrap();
         let data: Value = serde_json::from_str(data).unwrap();
         assert_eq!(data["errors"][0]["extensions"], json!({ "code": "SLOW_CONSUMER", "cursor": "c" }));
+    }
+
+    #[test]
+    fn s23_a_sign_of_life_says_the_time() {
+        let time = "2026-01-02T03:04:05.6Z".parse().unwrap();
+        let text = sse(|into| sse_sign_of_life(into, "heartbeat", time));
+        assert_eq!(text, "event: heartbeat\ndata: {\"time\":\"2026-01-02T03:04:05.6Z\"}\n\n");
     }
 
     #[test]

@@ -78,9 +78,11 @@ async fn respond(endpoint: &Endpoint, request: Request<Body>) -> Result<Response
         "Queries are answered as application/graphql-response+json or application/json, subscriptions as \
          text/event-stream.",
     ))?;
+    let address = endpoint.arrive(&head)?;
     let request = parameters::read(endpoint, &head, body).await?;
     let identity = endpoint.identify(&head).await?;
     endpoint.ready().await?;
+    endpoint.operation(&identity, &address)?;
     if head.method == Method::GET
         && endpoint.service().operation_kind(&request, &identity) == Some(OperationKind::Mutation)
     {

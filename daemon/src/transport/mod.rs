@@ -22,7 +22,11 @@ pub mod accept;
 
 pub mod origin;
 
+pub mod address;
+
 pub mod endpoint;
+
+pub mod admission;
 
 pub mod refusal;
 

@@ -6,8 +6,6 @@ use axum::response::{IntoResponse, Response};
 use super::Endpoint;
 use crate::error::{ClientError, errors_body};
 
-/// Seconds after which a client that was shed may try again.
-const RETRY_AFTER_S: HeaderValue = HeaderValue::from_static("5");
 /// Errors are always plain JSON: who cannot read our media types can read this.
 pub const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -29,18 +27,12 @@ fn companion(error: &ClientError) -> Option<(HeaderName, HeaderValue)> {
     match error {
         // RFC 6750, section 3: no error code where no token was sent.
         ClientError::TokenMissing => Some((header::WWW_AUTHENTICATE, value(r#"Bearer realm="tidings""#))),
-        ClientError::TokenExpired | ClientError::TokenInvalid => {
+        ClientError::TokenExpired | ClientError::TokenInvalid | ClientError::TokenRevoked => {
             Some((header::WWW_AUTHENTICATE, value(r#"Bearer realm="tidings", error="invalid_token""#)))
         }
         ClientError::MethodNotAllowed(methods) => Some((header::ALLOW, value(methods))),
-        ClientError::Overloaded
-        | ClientError::NotReady
-        | ClientError::KeysUnavailable
-        | ClientError::ReservationsFull
-        | ClientError::StoreUnavailable
-        | ClientError::Draining => Some((header::RETRY_AFTER, RETRY_AFTER_S)),
         // What is left of the request is not read, so the connection cannot be used again.
         ClientError::TooLarge(_) | ClientError::TooSlow => Some((header::CONNECTION, value("close"))),
-        _ => None,
+        _ => error.retry_after_s().map(|seconds| (header::RETRY_AFTER, seconds.into())),
     }
 }

@@ -11,14 +11,17 @@ use futures_util::{FutureExt, SinkExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::Endpoint;
-use super::endpoint::{Admission, expired};
+use super::address::ClientAddress;
+use super::admission::Admission;
 use super::machine::{Action, Close, Machine, Operation, Phase};
 use super::websocket::WRITE_BUFFER_BYTES;
-use crate::access::token::{self, Presented};
+use crate::access::token::Presented;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 use crate::hub::mailbox::Delivery;
 use crate::service::{Answer, Connection, Permit};
+
+mod identity;
 
 /// Time for `connection_init` to arrive (PROTOCOLS W2).
 const INIT_TIME: Duration = Duration::from_secs(3);
@@ -28,12 +31,15 @@ const PING_INTERVAL: Duration = Duration::from_secs(12);
 const CURSOR_AGE: Duration = Duration::from_secs(48);
 /// Time for the client to answer our close.
 const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Time for a client that has to leave to take what is being written to it.
+const KICK_TIME: Duration = Duration::from_millis(500);
 /// Messages that are read before a missing pong is believed.
 const BACKLOG_MESSAGES_MAX: usize = 64;
 
 /// One client on one socket.
 pub struct Session {
     endpoint: Endpoint,
+    address: ClientAddress,
     admission: Admission,
     /// What the upgrade brought. A `connection_init` may bring another.
     presented: Option<Presented>,
@@ -51,8 +57,8 @@ struct Client {
     authorizing: FuturesUnordered<BoxFuture<'static, Decided>>,
     /// How to give them up, by their ids.
     abandon: HashMap<Box<str>, AbortHandle>,
-    /// Ends when the token has expired.
-    expired: BoxFuture<'static, ()>,
+    /// Ends when the client has to leave.
+    over: BoxFuture<'static, ClientError>,
 }
 
 /// What became of an operation that had to be authorized; nothing if it was given up.
@@ -73,20 +79,28 @@ impl Session {
     /// A session that has not begun.
     pub fn new(
         endpoint: Endpoint,
+        address: ClientAddress,
         admission: Admission,
         presented: Presented,
         machine: Box<dyn Machine>,
     ) -> Self {
         let named_cursor = Instant::now();
         let presented = Some(presented);
-        Self { endpoint, admission, presented, machine, client: None, awaits_pong: false, named_cursor }
+        let (client, awaits_pong) = (None, false);
+        Self { endpoint, address, admission, presented, machine, client, awaits_pong, named_cursor }
     }
 
     /// Runs until the client or the daemon has had enough.
     pub async fn run(mut self, mut socket: WebSocket) {
         let shutdown = self.endpoint.shutdown().clone();
+        let kicked = self.admission.kicked().clone();
+        let stuck = async {
+            kicked.cancelled().await;
+            tokio::time::sleep(KICK_TIME).await;
+        };
         let end = tokio::select! {
             end = self.converse(&mut socket) => end,
+            () = stuck => End::Gone,
             () = shutdown.over() => End::Gone,
         };
         // The subscriptions end before the farewell, so nothing is delivered to a closing socket.
@@ -111,8 +125,8 @@ impl Session {
                 Wake::Decided(Some((id, authorization))) => self.decided(socket, id, authorization).await,
                 Wake::Tick => self.tick(socket).await,
                 Wake::Late => Err(close(4408, "Connection initialisation timeout")), // W2
-                Wake::Expired => {
-                    self.endpoint.count_refusal(&ClientError::TokenExpired);
+                Wake::Over(error) => {
+                    self.endpoint.count_refusal(&error);
                     Err(close(4403, "Forbidden")) // W13: 4401 would be final to clients
                 }
                 Wake::Leave => Err(close(1012, "Service Restart")), // W13
@@ -145,7 +159,7 @@ impl Session {
             Some(decided) = client.authorizing.next() => Wake::Decided(decided),
             _ = ping.tick() => Wake::Tick,
             () = turn => Wake::Leave,
-            () = &mut client.expired => Wake::Expired,
+            error = &mut client.over => Wake::Over(error),
         }
     }
 
@@ -186,11 +200,12 @@ impl Session {
         match action {
             Action::Send(text) => self.send(socket, [text.into_bytes()]).await,
             Action::Authenticate(payload) => self.authenticate(socket, &payload).await,
+            Action::Refresh(payload) => self.refresh(socket, &payload).await,
             Action::Execute(operation) => self.execute(socket, operation).await,
             Action::Complete(subscription) => {
                 if let Some(client) = &mut self.client {
                     client.connection.complete(subscription);
-                    self.admission.ended();
+                    self.admission.ended(subscription);
                 }
                 Ok(())
             }
@@ -201,60 +216,23 @@ impl Session {
                 }
                 Ok(())
             }
-            Action::Refuse(id, error) => {
-                self.endpoint.count_refusal(&error);
-                let message = self.machine.error_message(&id, &[error.to_graphql()]);
-                self.send(socket, [message.into_bytes()]).await
-            }
+            Action::Refuse(id, error) => self.refuse(socket, &id, &error).await,
             Action::Close(close) => Err(End::Close(close)),
         }
     }
 
-    async fn authenticate(
-        &mut self,
-        socket: &mut WebSocket,
-        payload: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<(), End> {
-        let payload = token::from_payload(payload);
-        let token = self.presented.take().map_or(Ok(None), |presented| presented.choose(payload));
-        let identity = match self.endpoint.identify_token(token).await {
-            Ok(identity) => identity,
-            Err(error) => return Err(self.reject(socket, &error).await),
-        };
-        self.endpoint.ready().await.map_err(|error| {
-            self.endpoint.count_refusal(&error);
-            close(1013, &error.to_string())
-        })?;
-        self.admission.opened();
-        // Taken before any subscription exists, so nothing after it can be missing.
-        let cursor = self.endpoint.service().cursor();
-        let connection = self.endpoint.service().connect(identity.clone());
-        self.client = Some(Client {
-            connection,
-            authorizing: FuturesUnordered::new(),
-            abandon: HashMap::new(),
-            expired: expired(identity),
-        });
-        let first = self.machine.acknowledge(&cursor);
-        self.send(socket, first.into_iter().map(String::into_bytes)).await
-    }
-
-    /// W2, L1: nobody comes in without a good token.
-    async fn reject(&mut self, socket: &mut WebSocket, error: &ClientError) -> End {
+    async fn refuse(&mut self, socket: &mut WebSocket, id: &str, error: &ClientError) -> Result<(), End> {
         self.endpoint.count_refusal(error);
-        if *error == ClientError::KeysUnavailable {
-            return close(1013, &error.to_string());
-        }
-        let (said, close) = self.machine.reject(error);
-        match self.send(socket, said.map(String::into_bytes)).await {
-            Ok(()) => End::Close(close),
-            Err(end) => end,
-        }
+        let message = self.machine.error_message(id, &[error.to_graphql()]);
+        self.send(socket, [message.into_bytes()]).await
     }
 
     async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         let identity = client.connection.identity().clone();
+        if let Err(error) = self.admission.operation() {
+            return self.refuse(socket, &operation.id, &error).await; // W13
+        }
         let errors = match self.endpoint.service().query(&operation.request, &identity).await {
             Some(Answer::Result(result)) => {
                 let messages = self.machine.answered(&operation.id, &result);
@@ -293,10 +271,14 @@ impl Session {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         client.abandon.remove(&id);
         self.machine.operations().decided(&id);
-        match authorization.and_then(|permit| client.connection.subscribe(permit)) {
-            Ok(subscription) => {
+        let begun = authorization.and_then(|permit| {
+            let document = permit.document();
+            Ok((client.connection.subscribe(permit)?, document))
+        });
+        match begun {
+            Ok((subscription, document)) => {
                 self.machine.subscribed(id, subscription);
-                self.admission.subscribed();
+                self.admission.subscribed(subscription, document);
                 Ok(())
             }
             Err(errors) => {
@@ -323,7 +305,7 @@ impl Session {
                     self.endpoint.count_refusal(&error);
                     if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
                         frames.push(message.into_bytes());
-                        self.admission.ended();
+                        self.admission.ended(subscription);
                     }
                 }
             }
@@ -408,7 +390,7 @@ enum Wake {
     Decided(Decided),
     Tick,
     Late,
-    Expired,
+    Over(ClientError),
     Leave,
 }
 

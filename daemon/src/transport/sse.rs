@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, Request};
 use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use rand::Rng;
 
 use super::accept::Accept;
@@ -36,9 +37,9 @@ impl Transport for EventStreams {
             let (head, body) = request.into_parts();
             let last_event_id = last_event_id(&head);
             let resumes = last_event_id.is_some();
-            match stream::open(&endpoint, &head, body, Sse, last_event_id).await {
+            match stream::open(&endpoint, &head, body, Sse::of(&head), last_event_id).await {
                 Ok(response) => response,
-                Err(error) if resumes && error.status() == 503 => shed(&endpoint, &error),
+                Err(error) if resumes && may_come_back(&error) => shed(&endpoint, &error),
                 Err(error) => refuse(&endpoint, &error),
             }
         }
@@ -54,11 +55,17 @@ pub fn last_event_id(head: &Parts) -> Option<String> {
     header.or_else(|| parameters::query_value(head, "lastEventId")).filter(|id| !id.is_empty())
 }
 
+/// Whether what is refused now may be had later.
+pub fn may_come_back(error: &ClientError) -> bool {
+    matches!(error.status(), 429 | 503)
+}
+
 /// For EventSource any status but 200 is final, so one that resumes is sent away by `retry:` (S22).
 pub fn shed(endpoint: &Endpoint, error: &ClientError) -> Response {
     endpoint.count_refusal(error);
     let mut farewell = Vec::new();
-    frame::sse_retry(&mut farewell, spread_retry_ms());
+    let wait_ms = error.retry_after_s().unwrap_or_default().saturating_mul(1_000);
+    frame::sse_retry(&mut farewell, wait_ms.max(RETRY_MS) + rand::rng().random_range(0..RETRY_SPREAD_MS));
     stream::respond(MEDIA_TYPE, Body::from(farewell))
 }
 
@@ -69,7 +76,16 @@ pub fn spread_retry_ms() -> u64 {
 
 /// A stream as server-sent events.
 #[derive(Debug)]
-struct Sse;
+struct Sse {
+    /// Whether the client wants to see signs of life as events of their own (S23).
+    named: bool,
+}
+
+impl Sse {
+    fn of(head: &Parts) -> Self {
+        Self { named: parameters::query_value(head, "events").is_some_and(|events| events == "named") }
+    }
+}
 
 impl Format for Sse {
     const LABEL: &'static str = "sse";
@@ -83,6 +99,9 @@ impl Format for Sse {
     fn opening(&self, into: &mut Vec<u8>) {
         into.extend_from_slice(frame::SSE_COMMENT);
         frame::sse_retry(into, RETRY_MS);
+        if self.named {
+            frame::sse_sign_of_life(into, "test", Timestamp::now());
+        }
     }
 
     fn live(&self, into: &mut Vec<u8>, cursor: &str) {
@@ -110,7 +129,11 @@ impl Format for Sse {
     }
 
     fn keep_alive(&self, into: &mut Vec<u8>) {
-        into.extend_from_slice(frame::SSE_COMMENT); // S19
+        if self.named {
+            frame::sse_sign_of_life(into, "heartbeat", Timestamp::now());
+        } else {
+            into.extend_from_slice(frame::SSE_COMMENT); // S19
+        }
     }
 
     fn position(&self, into: &mut Vec<u8>, cursor: &str) {

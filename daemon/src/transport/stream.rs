@@ -13,7 +13,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream;
 use tokio::time::{Instant, Sleep};
 
-use super::endpoint::{Admission, expired};
+use super::admission::Admission;
 use super::{Endpoint, parameters};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
@@ -81,14 +81,16 @@ pub async fn open<F: Format>(
     format: F,
     last_event_id: Option<String>,
 ) -> Result<Response, ClientError> {
+    let address = endpoint.arrive(head)?;
     let identity = endpoint.identify(head).await?;
     let mut request = parameters::read(endpoint, head, body).await?;
     if let Some(cursor) = last_event_id {
         request.resume_after(cursor);
     }
-    let admission = endpoint.admit(F::LABEL)?;
+    let mut admission = endpoint.admit(F::LABEL)?;
     endpoint.ready().await?;
-    admission.opened();
+    admission.enter(&identity, &address)?;
+    admission.operation()?;
     Ok(execute(endpoint, admission, identity, &request, format).await)
 }
 
@@ -117,11 +119,12 @@ async fn execute<F: Format>(
     };
     // Taken before the subscription starts: what happens in between is in its mailbox, too.
     let cursor = permit.after().unwrap_or_else(|| endpoint.service().cursor());
-    let mut connection = endpoint.service().connect(identity.clone());
+    let document = permit.document();
+    let mut connection = admission.connect(identity.clone());
     match connection.subscribe(permit) {
         Err(errors) => refused(&admission, &errors),
         Ok(subscription) => {
-            admission.subscribed();
+            admission.subscribed(subscription, document);
             let mut opening = Vec::new();
             format.opening(&mut opening);
             // Whoever came back with a cursor from before the rows would miss them.
@@ -134,7 +137,7 @@ async fn execute<F: Format>(
                 connection,
                 subscription,
                 endpoint: endpoint.clone(),
-                expired: expired(identity),
+                over_because: admission.over(identity),
                 turn: endpoint.shutdown().turn(),
                 alarm: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
                 admission,
@@ -176,8 +179,8 @@ struct OperationStream<F> {
     subscription: SubscriptionId,
     endpoint: Endpoint,
     admission: Admission,
-    /// Ends when the token has expired.
-    expired: BoxFuture<'static, ()>,
+    /// Ends when the client has to leave.
+    over_because: BoxFuture<'static, ClientError>,
     /// Ends when a drain wants this stream to leave.
     turn: BoxFuture<'static, ()>,
     /// Rings now and then; whether it is time for a keep-alive is decided by `said`.
@@ -193,7 +196,7 @@ struct OperationStream<F> {
 enum Wake {
     Deliveries(Vec<Delivery>),
     Silence,
-    Expired,
+    Over(ClientError),
     Leave,
 }
 
@@ -208,7 +211,7 @@ impl<F: Format> OperationStream<F> {
             None => match self.wake().await {
                 Wake::Deliveries(deliveries) => self.frames(&deliveries),
                 Wake::Silence => self.keep_alive(),
-                Wake::Expired => self.end_with(&ClientError::TokenExpired),
+                Wake::Over(error) => self.end_with(&error),
                 Wake::Leave => self.leave(),
             },
         };
@@ -221,9 +224,9 @@ impl<F: Format> OperationStream<F> {
         let mut deliveries = Vec::new();
         loop {
             tokio::select! {
-                // An expired token must not get what is already waiting.
+                // Whoever has to leave must not get what is already waiting.
                 biased;
-                () = &mut self.expired => return Wake::Expired,
+                error = &mut self.over_because => return Wake::Over(error),
                 () = self.connection.drain(&mut deliveries) => return Wake::Deliveries(deliveries),
                 () = &mut self.turn => return Wake::Leave,
                 () = &mut self.alarm => {

@@ -3,14 +3,21 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::http::Request;
+use http_body_util::BodyExt;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tower::ServiceExt;
 
 use super::listener::{Listening, Reception};
 use super::{Endpoint, router};
 use crate::access::arrival::Door;
 use crate::access::authenticator::Authenticator;
+use crate::access::presence::Presence;
+use crate::access::revocation::Revocations;
 use crate::config::{AuthMode, Config, ListenAddress};
 use crate::event::Event;
 use crate::hub::mailbox::MailboxLimits;
@@ -29,20 +36,33 @@ struct Running {
     metrics: Metrics,
 }
 
-async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
-    let mut config = Config { auth: Some(AuthMode::None), ..Config::default() };
-    config.limits.write_stall = write_stall;
-    let metrics = Metrics::register(&mut Registry::default());
+/// An endpoint that anybody may use, and who publishes to it.
+fn endpoint(
+    config: &Config,
+    mailbox: MailboxLimits,
+    metrics: &Metrics,
+    shutdown: Shutdown,
+) -> (Publisher, Endpoint) {
     let (publisher, source) = memory::source(Catalog::default(), 16);
     let service =
         Service::start(source, ServiceOptions { mailbox, metrics: metrics.clone(), ..Default::default() });
-    let shutdown = Shutdown::new(Duration::ZERO);
-    let authenticator = Authenticator::new(&config).unwrap();
+    let authenticator = Authenticator::new(config).unwrap();
+    let revocations = Revocations::new(Presence::default(), Duration::ZERO);
+    revocations.replace(Vec::new());
     let store = Arc::new(MemoryStore::new(config.reservation_limits()));
     let reservations =
         Reservations::start(store, Control::memory(), metrics.reservations.clone(), shutdown.clone());
     let endpoint =
-        Endpoint::new(service, authenticator, reservations, &config, metrics.clone(), shutdown.clone());
+        Endpoint::new(service, authenticator, revocations, reservations, config, metrics.clone(), shutdown);
+    (publisher, endpoint)
+}
+
+async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
+    let mut config = Config { auth: Some(AuthMode::None), ..Config::default() };
+    config.limits.write_stall = write_stall;
+    let metrics = Metrics::register(&mut Registry::default());
+    let shutdown = Shutdown::new(Duration::ZERO);
+    let (publisher, endpoint) = endpoint(&config, mailbox, &metrics, shutdown.clone());
     let listening = Listening::bind(&"127.0.0.1:0".parse().unwrap(), 0o600, "listen").await.unwrap();
     let ListenAddress::Tcp(address) = listening.address().unwrap() else { unreachable!() };
     let routes = router(endpoint);
@@ -130,4 +150,65 @@ async fn a_client_that_reads_too_late_catches_up() {
     let channel = running.metrics.channel_label("c");
     assert_eq!(nexts as u64, published.get_or_create(&channel).get(), "every event has come, once");
     assert!(!text.contains("errors"), "{text}");
+}
+
+/// What a quiet stream says in three minutes of the test's own clock, and when.
+async fn quiet_minutes(query: &str) -> Vec<(Duration, String)> {
+    let config = Config { auth: Some(AuthMode::None), ..Config::default() };
+    let (_publisher, endpoint) = endpoint(
+        &config,
+        MailboxLimits::default(),
+        &Metrics::register(&mut Registry::default()),
+        Shutdown::new(Duration::ZERO),
+    );
+    let uri = format!("/graphql?query=subscription%7Bevents(channel:%22c%22)%7Bdata%7D%7D{query}");
+    let request = Request::get(uri).header("accept", "text/event-stream").body(Body::empty()).unwrap();
+    let mut body = router(endpoint).oneshot(request).await.unwrap().into_body();
+    let (began, mut said) = (Instant::now(), Vec::new());
+    while began.elapsed() < Duration::from_secs(180) {
+        let bytes = body.frame().await.unwrap().unwrap().into_data().unwrap();
+        said.push((began.elapsed(), String::from_utf8(bytes.to_vec()).unwrap()));
+    }
+    said
+}
+
+fn gaps<'a>(times: impl Iterator<Item = &'a Duration> + Clone) -> impl Iterator<Item = Duration> {
+    times.clone().skip(1).zip(times).map(|(later, earlier)| *later - *earlier)
+}
+
+#[tokio::test(start_paused = true)]
+async fn s19_s20_a_quiet_stream_comments_every_12_seconds_and_names_its_cursor_every_minute() {
+    let said = quiet_minutes("").await;
+    assert!(said[0].0 < Duration::from_secs(1) && said[0].1.starts_with(":\n\nretry: "), "{said:?}");
+    let longest = gaps(said.iter().map(|(time, _)| time)).max().unwrap();
+    assert!(longest <= Duration::from_millis(12_010), "{longest:?}");
+    let named = said.iter().filter(|(_, text)| text.contains("id: "));
+    let longest = gaps(named.clone().map(|(time, _)| time)).max().unwrap();
+    assert!(longest <= Duration::from_millis(60_050), "{longest:?}");
+    assert!(named.clone().count() >= 3, "{said:?}");
+    for (_, text) in &said {
+        assert!(text.ends_with("\n\n") && !text.contains("event:") && !text.contains('\r'), "{text:?}");
+    }
+    let retries: usize = said.iter().map(|(_, text)| text.matches("retry:").count()).sum();
+    assert_eq!(retries, 1, "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s23_who_asks_for_named_events_gets_a_test_and_heartbeats() {
+    let said = quiet_minutes("&events=named").await;
+    let events = |text: &str| -> Vec<String> {
+        let blocks = text.split("\n\n").filter(|block| block.starts_with("event: "));
+        blocks.map(str::to_owned).collect()
+    };
+    let first = events(&said[0].1);
+    assert!(first.len() == 1 && first[0].starts_with("event: test\ndata: {"), "{said:?}");
+    let longest = gaps(said.iter().map(|(time, _)| time)).max().unwrap();
+    assert!(longest <= Duration::from_millis(12_010), "{longest:?}");
+    for (_, text) in &said[1..] {
+        let beats = events(text);
+        let [beat] = beats.as_slice() else { panic!("one heartbeat: {text:?}") };
+        let data = beat.strip_prefix("event: heartbeat\ndata: ").unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        data["time"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    }
 }

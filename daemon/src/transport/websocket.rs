@@ -11,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::endpoint::Admission;
+use super::address::ClientAddress;
+use super::admission::Admission;
 use super::legacy_ws::{self, LegacyWs};
 use super::listener::UnderWay;
 use super::machine::{Close, Machine};
@@ -87,8 +88,8 @@ fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Respons
         let _under_way = under_way;
         match entry {
             Err(close) => leave(socket, close).await,
-            Ok((admission, machine)) => {
-                Session::new(endpoint, admission, presented, machine).run(socket).await;
+            Ok((address, admission, machine)) => {
+                Session::new(endpoint, address, admission, presented, machine).run(socket).await;
             }
         }
     });
@@ -103,7 +104,7 @@ fn enter(
     endpoint: &Endpoint,
     head: &Parts,
     selected: Option<&HeaderValue>,
-) -> Result<(Admission, Box<dyn Machine>), Close> {
+) -> Result<(ClientAddress, Admission, Box<dyn Machine>), Close> {
     if !endpoint.origins().allow(&head.headers, &head.uri) {
         return Err(Close::new(4403, "Forbidden"));
     }
@@ -111,10 +112,12 @@ fn enter(
         .iter()
         .find(|subprotocol| selected.is_some_and(|name| name == subprotocol.name))
         .ok_or_else(|| Close::new(4406, "Subprotocol not acceptable"))?; // W11
-    let admission = endpoint.admit(subprotocol.name).map_err(|error| {
+    let refused = |error: ClientError| {
         endpoint.count_refusal(&error);
         let code = if error == ClientError::Draining { 1012 } else { 1013 };
         Close::new(code, error.to_string())
-    })?;
-    Ok((admission, (subprotocol.machine)(endpoint.limits())))
+    };
+    let address = endpoint.arrive(head).map_err(refused)?;
+    let admission = endpoint.admit(subprotocol.name).map_err(refused)?;
+    Ok((address, admission, (subprotocol.machine)(endpoint.limits())))
 }

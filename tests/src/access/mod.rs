@@ -1,6 +1,8 @@
-//! Who gets in: every algorithm, every source of keys, every place for a token, and what is refused.
+//! Who gets in: every algorithm, every source of keys, every place for a token, every limit, and what is refused.
 //!
 //! All keys are made while the tests run.
+
+mod addresses;
 
 mod algorithms;
 
@@ -16,9 +18,15 @@ mod key_sets;
 
 mod keys;
 
+mod limits;
+
 mod mutations;
 
 mod places;
+
+mod refresh;
+
+mod revocation;
 
 mod tls;
 

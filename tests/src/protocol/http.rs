@@ -1,4 +1,4 @@
-//! Part D: GraphQL over HTTP; CORS; and the operators' pages.
+//! GraphQL over HTTP (lines H); CORS; and the operators' pages.
 
 use serde_json::json;
 
@@ -15,7 +15,7 @@ async fn post(daemon: &Daemon, accept: &str, body: &str) -> Response {
 }
 
 #[tokio::test]
-async fn d_the_status_of_a_refused_document_depends_on_the_media_type() {
+async fn h03_h04_h06_the_status_of_a_refused_document_depends_on_the_media_type() {
     let daemon = daemon().await;
     let refused = body("{ nothing }");
     let json = post(&daemon, "application/json", &refused).await;
@@ -29,7 +29,7 @@ async fn d_the_status_of_a_refused_document_depends_on_the_media_type() {
 }
 
 #[tokio::test]
-async fn d_a_subscription_without_a_stream_is_406() {
+async fn h06_a_subscription_without_a_stream_is_406() {
     let daemon = daemon().await;
     let response = post(&daemon, "*/*", &body(QUIET)).await;
     assert_eq!((response.status, code(&response.json())), (406, "NOT_ACCEPTABLE"));
@@ -57,7 +57,7 @@ async fn a_head_that_never_ends_is_given_up() {
 }
 
 #[tokio::test]
-async fn cors_lets_allowed_origins_in() {
+async fn h07_cors_lets_allowed_origins_in() {
     let daemon = builder().env("TIDINGS_ALLOWED_ORIGINS", "https://app.example").start().await;
     let preflight = async |origin: &str| {
         let origin = format!("origin: {origin}");
@@ -99,7 +99,7 @@ async fn refused_documents_are_counted_by_code_over_any_transport() {
 }
 
 #[tokio::test]
-async fn s17_a_mutation_by_get_is_405_with_allow() {
+async fn s17_h05_a_mutation_by_get_is_405_with_allow() {
     let daemon = daemon().await;
     let authorization = format!("authorization: Bearer {}", alice());
     let headers = [authorization.as_str(), "accept: application/json"];

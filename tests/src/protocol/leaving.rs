@@ -7,7 +7,7 @@ use super::{QUIET, alice, body, builder};
 use crate::support::websocket::Socket;
 
 #[tokio::test]
-async fn sigterm_tells_every_stream_when_to_come_back() {
+async fn s22_w13_sigterm_tells_every_stream_when_to_come_back() {
     let mut daemon = builder().env("TIDINGS_DRAIN_S", "1").start().await;
     let authorization = format!("authorization: Bearer {}", alice());
     let headers = ["accept: text/event-stream", "content-type: application/json", &authorization];

@@ -10,13 +10,19 @@ mod leaving;
 
 mod legacy;
 
+mod messages;
+
 mod multipart;
 
 mod persisted;
 
 mod reservations;
 
+mod requests;
+
 mod sse;
+
+mod writes;
 
 mod websocket;
 

@@ -16,7 +16,7 @@ use crate::support::daemon::{Daemon, token_of};
 use crate::support::websocket::Socket;
 use crate::support::within;
 
-type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(super) type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// A socket without any politeness.
 async fn connect(daemon: &Daemon, headers: &[(&'static str, &str)]) -> Client {
@@ -27,7 +27,8 @@ async fn connect(daemon: &Daemon, headers: &[(&'static str, &str)]) -> Client {
     within("the upgrade", connect_async(request)).await.unwrap().0
 }
 
-async fn bare(daemon: &Daemon) -> Client {
+/// A socket on which nothing was said yet.
+pub(super) async fn bare(daemon: &Daemon) -> Client {
     connect(daemon, &[("sec-websocket-protocol", "graphql-transport-ws")]).await
 }
 

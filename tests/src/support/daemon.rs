@@ -158,6 +158,11 @@ impl Daemon {
         self.log.lines.lock().join("\n")
     }
 
+    /// Kills it as nothing else does, and waits for the exit.
+    pub async fn kill(&mut self) {
+        within("the daemon's end", self.child.kill()).await.unwrap();
+    }
+
     /// Sends SIGTERM and waits for the exit.
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
         self.signal("TERM").await;

@@ -14,6 +14,8 @@ pub mod http2;
 
 pub mod nginx;
 
+pub mod notes;
+
 pub mod raw;
 
 pub mod script;
@@ -23,3 +25,4 @@ pub mod sse;
 pub mod websocket;
 
 pub(crate) use database::{STEP_TIME_MAX, within};
+pub(crate) use notes::note;

@@ -16,12 +16,24 @@ pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 impl Socket {
     /// Connects with a subprotocol, without sending anything.
     pub async fn connect(daemon: &Daemon, protocol: &str) -> Self {
-        Self::connect_to(&format!("ws://{}/graphql", daemon.address), protocol).await
+        Self::connect_with(daemon, protocol, &[]).await
+    }
+
+    /// The same with further headers.
+    pub async fn connect_with(daemon: &Daemon, protocol: &str, headers: &[(&'static str, &str)]) -> Self {
+        Self::connect_by(&format!("ws://{}/graphql", daemon.address), protocol, headers).await
     }
 
     /// The same at any URL.
     pub async fn connect_to(url: &str, protocol: &str) -> Self {
+        Self::connect_by(url, protocol, &[]).await
+    }
+
+    async fn connect_by(url: &str, protocol: &str, headers: &[(&'static str, &str)]) -> Self {
         let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
         request.headers_mut().insert("sec-websocket-protocol", protocol.parse().unwrap());
         let (stream, _) = within("the upgrade", connect_async(request)).await.unwrap();
         Self(stream)

@@ -1,6 +1,7 @@
 //! Who may come in: tokens, roles and origins.
 
 use super::{DAY_S, Setting, setting};
+use crate::config::proxies::TrustedProxies;
 use crate::config::value::NotAllowed;
 use crate::config::{AuthMode, issuers};
 
@@ -118,6 +119,15 @@ pub(super) const SETTINGS: &[Setting] = &[
                 return Err(NotAllowed);
             }
             c.allowed_origins = origins.into_iter().map(|origin| origin.to_ascii_lowercase()).collect();
+            Ok(())
+        },
+    ),
+    setting(
+        "trusted_proxies",
+        "Proxies that say truly where a client comes from",
+        "a list of networks such as 10.0.0.0/8, of addresses, and of unix for the Unix sockets",
+        |c, v| {
+            c.trusted_proxies = TrustedProxies::parse(&v.list()?)?;
             Ok(())
         },
     ),

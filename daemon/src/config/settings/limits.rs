@@ -11,6 +11,36 @@ pub(super) const SETTINGS: &[Setting] = &[
         put!(c.limits.connections = v.count(1, 10_000_000)),
     ),
     setting(
+        "limits.connections_per_user",
+        "Client streams of one user",
+        "0 to 10000000; 0 is without bound",
+        put!(c.limits.connections_per_user = v.count(0, 10_000_000)),
+    ),
+    setting(
+        "limits.connections_per_tenant",
+        "Client streams of all users of one tenant",
+        "0 to 10000000; 0 is without bound",
+        put!(c.limits.connections_per_tenant = v.count(0, 10_000_000)),
+    ),
+    setting(
+        "limits.attempts_per_minute",
+        "Attempts to connect from one client address in a minute",
+        "0 to 10000000; 0 is without bound",
+        put!(c.limits.attempts_per_minute = v.rate(10_000_000)),
+    ),
+    setting(
+        "limits.operations_per_minute",
+        "Operations that one user may begin in a minute",
+        "0 to 10000000; 0 is without bound",
+        put!(c.limits.operations_per_minute = v.rate(10_000_000)),
+    ),
+    setting(
+        "limits.deliveries_per_second",
+        "Results that one user may get in a second",
+        "0 to 10000000; 0 is without bound",
+        put!(c.limits.deliveries_per_second = v.rate(10_000_000)),
+    ),
+    setting(
         "limits.sockets",
         "Sockets in all",
         "1 to 10000000",

@@ -75,7 +75,7 @@ impl SessionError {
 }
 
 /// Bounds a wait for the server.
-pub(super) async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     answer: impl Future<Output = Result<T, SessionError>>,
 ) -> Result<T, SessionError> {
     tokio::time::timeout(ANSWER_TIME_MAX, answer).await.map_err(|_| SessionError::Timeout)?

@@ -29,7 +29,7 @@ mod history;
 mod roles;
 
 pub(crate) use connection::{Connection, connect, with_settings};
-pub(crate) use error::SessionError;
+pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;

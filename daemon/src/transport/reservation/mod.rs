@@ -56,7 +56,7 @@ impl Transport for Reservations {
             match respond(&endpoint, &head, body).await {
                 Ok(response) => response,
                 // S22
-                Err(error) if resumes && opens_stream(&head) && error.status() == 503 => {
+                Err(error) if resumes && opens_stream(&head) && sse::may_come_back(&error) => {
                     sse::shed(&endpoint, &error)
                 }
                 Err(error) => refuse(&endpoint, &error),
@@ -84,6 +84,7 @@ fn opens_stream(head: &Parts) -> bool {
 
 /// S8: always a new one, whatever token came along.
 async fn reserve(endpoint: &Endpoint, head: &Parts) -> Result<Response, ClientError> {
+    endpoint.arrive(head)?;
     let identity = endpoint.identify(head).await?;
     let reserved = endpoint.reservations().reserve(Owner::of(&identity)).await;
     let token = reserved.map_err(|error| Reserved::refusal(endpoint, error))?;

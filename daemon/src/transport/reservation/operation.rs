@@ -23,12 +23,13 @@ const ID_BYTES_MAX: usize = 256;
 
 /// Stores an operation (PROTOCOLS S12). Whoever serves its stream begins it.
 pub(super) async fn store(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Response, ClientError> {
-    let Reserved { identity, principal, token } = Reserved::of(endpoint, head).await?;
+    let Reserved { identity, address, principal, token } = Reserved::of(endpoint, head).await?;
     let refusal = |error| Reserved::refusal(endpoint, error);
     endpoint.reservations().find(token, principal.clone()).await.map_err(refusal)?;
     let mut request = parameters::read(endpoint, head, body).await?;
     let id = operation_id(&mut request)?;
     endpoint.ready().await?;
+    endpoint.operation(&identity, &address)?;
     let service = endpoint.service();
     if head.method == Method::GET
         && service.operation_kind(&request, &identity) == Some(OperationKind::Mutation)
@@ -42,7 +43,7 @@ pub(super) async fn store(endpoint: &Endpoint, head: &Parts, body: Body) -> Resu
         Some(Answer::Result(_)) => None,
         None => match service.authorize(&request, &identity).await {
             Err(errors) => return Ok(refused(&errors)),
-            Ok(permit) if permit.begins_with_rows() => permit.after(),
+            Ok(permit) if permit.begins_with_rows() || !service.replays() => permit.after(),
             // S18
             Ok(permit) => Some(permit.after().unwrap_or_else(|| service.cursor())),
         },

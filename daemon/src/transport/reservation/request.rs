@@ -10,6 +10,7 @@ use crate::store::owner::Principal;
 use crate::store::reservation::StoreError;
 use crate::store::token::TokenHash;
 use crate::transport::Endpoint;
+use crate::transport::address::ClientAddress;
 use crate::transport::parameters::query_values;
 
 /// Where a client names its reservation (PROTOCOLS S9).
@@ -20,6 +21,7 @@ pub(super) const TOKEN_PARAMETER: &str = "token";
 /// Who asks for which reservation.
 pub(super) struct Reserved {
     pub(super) identity: Arc<Identity>,
+    pub(super) address: ClientAddress,
     pub(super) principal: Principal,
     pub(super) token: TokenHash,
 }
@@ -30,10 +32,11 @@ impl Reserved {
     /// # Errors
     /// If nobody is let in with it, or it names no reservation.
     pub(super) async fn of(endpoint: &Endpoint, head: &Parts) -> Result<Self, ClientError> {
+        let address = endpoint.arrive(head)?;
         let identity = endpoint.identify(head).await?;
         // S17
         let token = TokenHash::of(&token(head)?).ok_or(ClientError::ReservationUnknown)?;
-        Ok(Self { principal: Principal::of(&identity), identity, token })
+        Ok(Self { principal: Principal::of(&identity), identity, address, token })
     }
 
     /// What a client is told of a store's refusal.

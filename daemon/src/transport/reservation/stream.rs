@@ -24,21 +24,21 @@ use crate::service::{self, Connection};
 use crate::store::lease::{Change, Lease, Lost};
 use crate::store::node::Opened;
 use crate::store::reservation::{Documents, StoreError};
-use crate::transport::endpoint::{Admission, expired};
+use crate::transport::admission::Admission;
 use crate::transport::stream::{CURSOR_AGE, KEEP_ALIVE, respond};
 use crate::transport::{Endpoint, frame, sse};
 
 /// Opens the stream of a reservation (PROTOCOLS S11).
 pub(super) async fn open(endpoint: &Endpoint, head: &Parts) -> Result<Response, ClientError> {
-    let Reserved { identity, principal, token } = Reserved::of(endpoint, head).await?;
+    let Reserved { identity, address, principal, token } = Reserved::of(endpoint, head).await?;
     let resumed = sse::last_event_id(head);
     let named = resumed.as_deref().map(|id| Place::decode(id).ok_or_else(unknown_place)).transpose()?;
-    let admission = endpoint.admit(LABEL)?;
+    let mut admission = endpoint.admit(LABEL)?;
     endpoint.ready().await?;
+    admission.enter(&identity, &address)?;
     // S10: who has heard from the stream before takes it over, however alive it seems.
     let opened = endpoint.reservations().open(token, principal, named.is_some()).await;
     let opened = opened.map_err(|error| Reserved::refusal(endpoint, error))?;
-    admission.opened();
     // Without Last-Event-ID it goes on from where the last stream was.
     let place = named.or_else(|| Place::decode(opened.place.as_deref()?));
     let stream = ReservedStream::new(endpoint, admission, identity, opened, place);
@@ -71,8 +71,8 @@ struct ReservedStream {
     read_again: bool,
     lease: Lease,
     opening: Option<Vec<u8>>,
-    /// Ends when the token has expired.
-    expired: BoxFuture<'static, ()>,
+    /// Ends when the client has to leave.
+    over_because: BoxFuture<'static, ClientError>,
     /// Ends when a drain wants this stream to leave.
     turn: BoxFuture<'static, ()>,
     /// Rings now and then; whether it is time for a keep-alive is decided by `said`.
@@ -88,7 +88,7 @@ enum Wake {
     Work(Work),
     Changed(Change),
     Silence,
-    Expired,
+    Over(ClientError),
     Leave,
 }
 
@@ -102,8 +102,7 @@ impl ReservedStream {
     ) -> Self {
         let mut stream = Self {
             endpoint: endpoint.clone(),
-            admission,
-            connection: endpoint.service().connect(identity.clone()),
+            connection: admission.connect(identity.clone()),
             operations: Operations::default(),
             revision: 0,
             resumed,
@@ -112,7 +111,8 @@ impl ReservedStream {
             read_again: false,
             lease: opened.lease,
             opening: None,
-            expired: expired(identity.clone()),
+            over_because: admission.over(identity.clone()),
+            admission,
             identity,
             turn: endpoint.shutdown().turn(),
             alarm: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
@@ -120,6 +120,7 @@ impl ReservedStream {
             named_place: Instant::now(),
             over: false,
         };
+        stream.connection.know_place();
         // Taken before anything begins, so nothing after it can be missing.
         let cursor = endpoint.service().cursor();
         let mut opening = Vec::new();
@@ -144,7 +145,7 @@ impl ReservedStream {
                     self.end_all(&mut bytes, &ClientError::ReservationGone);
                 }
                 Wake::Silence => self.keep_alive(&mut bytes),
-                Wake::Expired => self.end_all(&mut bytes, &ClientError::TokenExpired),
+                Wake::Over(error) => self.end_all(&mut bytes, &error),
                 Wake::Leave => {
                     frame::sse_retry(&mut bytes, sse::spread_retry_ms());
                     self.over = true;
@@ -163,9 +164,9 @@ impl ReservedStream {
         let mut deliveries = Vec::new();
         loop {
             tokio::select! {
-                // An expired token must not get what is already waiting, nor a stream whose place is taken.
+                // Whoever has to leave must not get what is already waiting, nor a stream whose place is taken.
                 biased;
-                () = &mut self.expired => return Wake::Expired,
+                error = &mut self.over_because => return Wake::Over(error),
                 change = self.lease.changed() => return Wake::Changed(change),
                 Some(work) = self.work.next() => if let Some(work) = work { return Wake::Work(work) },
                 () = self.connection.drain(&mut deliveries) => return Wake::Deliveries(deliveries),
@@ -229,10 +230,11 @@ impl ReservedStream {
                 if !self.operations.has(number) {
                     return;
                 }
+                let document = permit.document();
                 match self.connection.subscribe(*permit) {
                     Ok(subscription) => {
                         self.operations.running(number, subscription);
-                        self.admission.subscribed();
+                        self.admission.subscribed(subscription, document);
                     }
                     Err(errors) => self.end(number, &errors_body(&errors)),
                 }
@@ -260,10 +262,10 @@ impl ReservedStream {
                     frame::sse_operation_whole(bytes, operation, result, &id);
                 }
                 Delivery::Begun { .. } => {}
-                Delivery::End { reason, cursor, .. } => {
+                Delivery::End { subscription, reason, cursor } => {
                     let error = ClientError::from(reason.clone());
                     self.endpoint.count_refusal(&error);
-                    self.admission.ended();
+                    self.admission.ended(*subscription);
                     self.end(number, &errors_body(&[error.to_graphql_at(cursor)]));
                 }
             }
@@ -315,7 +317,7 @@ impl ReservedStream {
     fn complete(&mut self, bytes: &mut Vec<u8>, gone: &Gone) {
         if let Some(subscription) = gone.subscription {
             self.connection.complete(subscription);
-            self.admission.ended();
+            self.admission.ended(subscription);
         }
         frame::sse_operation_complete(bytes, &gone.frame); // S16
     }
