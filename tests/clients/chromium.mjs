@@ -34,10 +34,12 @@ async function fresh(options) {
   return { browser, page: await context.newPage() };
 }
 
-// A page of the daemon's own origin that does nothing by itself.
+// An empty page of the daemon's own origin, which may do what pages may by default.
 export async function blank(url) {
   const opened = await fresh({});
-  await opened.page.goto(new URL('/healthz', url).href);
+  const { href } = new URL('/empty', url);
+  await opened.page.route(href, (route) => route.fulfill({ contentType: 'text/html', body: '' }));
+  await opened.page.goto(href);
   return opened;
 }
 
