@@ -34,12 +34,10 @@ async function fresh(options) {
   return { browser, page: await context.newPage() };
 }
 
-// An empty page of the daemon's own origin, which may do what pages may by default.
-export async function blank(url) {
+// A page of the daemon's own origin for scripts of ours: GraphiQL, because it is the only one that may connect.
+export async function ownPage(url) {
   const opened = await fresh({});
-  const { href } = new URL('/empty', url);
-  await opened.page.route(href, (route) => route.fulfill({ contentType: 'text/html', body: '' }));
-  await opened.page.goto(href);
+  await opened.page.goto(new URL('/graphql', url).href);
   return opened;
 }
 

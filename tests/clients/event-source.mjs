@@ -5,11 +5,11 @@
 // Prints {"opened":true} at each opening, and the data of each event `next`.
 
 import { query, token, url } from './arguments.mjs';
-import { blank } from './chromium.mjs';
+import { ownPage } from './chromium.mjs';
 
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
-const { page } = await blank(url);
+const { page } = await ownPage(url);
 await page.exposeFunction('say', say);
 const parameters = new URLSearchParams({ query, access_token: token });
 await page.evaluate((address) => {
