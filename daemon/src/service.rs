@@ -248,6 +248,11 @@ impl Service {
         self.0.hub.position().cursor
     }
 
+    /// Whether a subscription can go on after a cursor: some sources keep no events.
+    pub fn replays(&self) -> bool {
+        self.0.hub.replays()
+    }
+
     /// The schema in SDL; nothing before the source has described the database.
     pub fn sdl(&self) -> Option<String> {
         self.schema().map(|schema| schema.sdl())

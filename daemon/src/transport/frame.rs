@@ -81,11 +81,6 @@ pub fn sse_retry(into: &mut Vec<u8>, milliseconds: u64) {
     into.extend_from_slice(format!("retry: {milliseconds}\n\n").as_bytes());
 }
 
-/// Appends an event that says when it was written, for clients that look for it by name (S23).
-pub fn sse_sign_of_life(into: &mut Vec<u8>, event: &str, time: jiff::Timestamp) {
-    into.extend_from_slice(format!("event: {event}\ndata: {{\"time\":\"{time}\"}}\n\n").as_bytes());
-}
-
 /// The start of every event of an operation on a stream that carries several (S16), whose id stands there as
 /// JSON.
 pub fn sse_operation(id: &str) -> Box<str> {
@@ -119,6 +114,11 @@ pub fn sse_operation_complete(into: &mut Vec<u8>, operation: &str) {
     into.extend_from_slice(b"event: complete\ndata: ");
     into.extend_from_slice(operation.as_bytes());
     into.extend_from_slice(b"}\n\n");
+}
+
+/// Appends an event that says when it was written, for clients that look for it by name (S23).
+pub fn sse_sign_of_life(into: &mut Vec<u8>, event: &str, time: jiff::Timestamp) {
+    into.extend_from_slice(format!("event: {event}\ndata: {{\"time\":\"{time}\"}}\n\n").as_bytes());
 }
 
 /// The start of every message with a result of an operation, whose id stands there as JSON.

@@ -38,6 +38,8 @@ pub enum Action {
     Send(String),
     /// Find out who has this `connection_init` payload, then call `acknowledge` or `reject`.
     Authenticate(Map<String, Value>),
+    /// Find out whether this payload has a token that may take the place of the client's, and say so.
+    Refresh(Map<String, Value>),
     /// Run the request, then call `subscribed`, or write its outcome.
     Execute(Operation),
     /// End the subscription.
@@ -108,6 +110,11 @@ pub trait Machine: Send {
         None
     }
 
+    /// What a client is told of its new token, if the protocol has a way to bring one.
+    fn refreshed(&self, _taken: bool) -> Option<String> {
+        None
+    }
+
     /// The operation has become a subscription.
     fn subscribed(&mut self, id: Box<str>, subscription: SubscriptionId) {
         let prefix = frame::ws_prefix(self.result_type(), &id);
@@ -172,6 +179,7 @@ pub fn told(machine: &mut dyn Machine, message: &str) -> String {
     let actions = actions.into_iter().map(|action| match action {
         Action::Send(text) => text,
         Action::Authenticate(payload) => format!("authenticate {}", Value::Object(payload)),
+        Action::Refresh(payload) => format!("refresh {}", Value::Object(payload)),
         Action::Execute(operation) => format!("execute {} {}", operation.id, operation.request.query),
         Action::Complete(SubscriptionId(number)) => format!("complete {number}"),
         Action::Abandon(id) => format!("abandon {id}"),

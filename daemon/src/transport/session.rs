@@ -15,11 +15,13 @@ use super::address::ClientAddress;
 use super::admission::Admission;
 use super::machine::{Action, Close, Machine, Operation, Phase};
 use super::websocket::WRITE_BUFFER_BYTES;
-use crate::access::token::{self, Presented};
+use crate::access::token::Presented;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 use crate::hub::mailbox::Delivery;
 use crate::service::{Answer, Connection, Permit};
+
+mod identity;
 
 /// Time for `connection_init` to arrive (PROTOCOLS W2).
 const INIT_TIME: Duration = Duration::from_secs(3);
@@ -198,6 +200,7 @@ impl Session {
         match action {
             Action::Send(text) => self.send(socket, [text.into_bytes()]).await,
             Action::Authenticate(payload) => self.authenticate(socket, &payload).await,
+            Action::Refresh(payload) => self.refresh(socket, &payload).await,
             Action::Execute(operation) => self.execute(socket, operation).await,
             Action::Complete(subscription) => {
                 if let Some(client) = &mut self.client {
@@ -222,51 +225,6 @@ impl Session {
         self.endpoint.count_refusal(error);
         let message = self.machine.error_message(id, &[error.to_graphql()]);
         self.send(socket, [message.into_bytes()]).await
-    }
-
-    async fn authenticate(
-        &mut self,
-        socket: &mut WebSocket,
-        payload: &serde_json::Map<String, serde_json::Value>,
-    ) -> Result<(), End> {
-        let payload = token::from_payload(payload);
-        let token = self.presented.take().map_or(Ok(None), |presented| presented.choose(payload));
-        let identity = match self.endpoint.identify_token(token).await {
-            Ok(identity) => identity,
-            Err(error) => return Err(self.reject(socket, &error).await),
-        };
-        self.endpoint.ready().await.map_err(|error| {
-            self.endpoint.count_refusal(&error);
-            close(1013, &error.to_string())
-        })?;
-        if let Err(error) = self.admission.enter(&identity, &self.address) {
-            return Err(self.reject(socket, &error).await);
-        }
-        // Taken before any subscription exists, so nothing after it can be missing.
-        let cursor = self.endpoint.service().cursor();
-        let connection = self.admission.connect(identity.clone());
-        self.client = Some(Client {
-            connection,
-            authorizing: FuturesUnordered::new(),
-            abandon: HashMap::new(),
-            over: self.admission.over(identity),
-        });
-        let first = self.machine.acknowledge(&cursor);
-        self.send(socket, first.into_iter().map(String::into_bytes)).await
-    }
-
-    /// W2, L1: nobody comes in without a good token.
-    async fn reject(&mut self, socket: &mut WebSocket, error: &ClientError) -> End {
-        self.endpoint.count_refusal(error);
-        // Who may come in later is not to take it for a no.
-        if error.retry_after_s().is_some() {
-            return close(1013, &error.to_string());
-        }
-        let (said, close) = self.machine.reject(error);
-        match self.send(socket, said.map(String::into_bytes)).await {
-            Ok(()) => End::Close(close),
-            Err(end) => end,
-        }
     }
 
     async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {

@@ -10,6 +10,7 @@ use super::machine::{
 };
 use super::operations::Operations;
 use super::parameters;
+use crate::access::token::from_payload;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 
@@ -41,7 +42,7 @@ impl Machine for TransportWs {
         };
         match kind.as_str() {
             "connection_init" => self.initialise(message),
-            "ping" => pong(message.remove("payload")), // W4: at once, before init too
+            "ping" => self.ping(message.remove("payload")),
             "pong" => Vec::new(),
             "subscribe" => self.subscribe(message),
             "complete" => self.complete(&message),
@@ -70,6 +71,10 @@ impl Machine for TransportWs {
 
     fn position(&self, cursor: &str) -> Option<String> {
         Some(with_cursor("ping", cursor)) // W14
+    }
+
+    fn refreshed(&self, taken: bool) -> Option<String> {
+        Some(json!({ "type": "pong", "payload": { "refreshed": taken } }).to_string())
     }
 }
 
@@ -122,6 +127,18 @@ impl TransportWs {
         vec![Action::Execute(Operation { id, request })]
     }
 
+    /// W4: answered at once, before init too; unless it brings a new token, which has to be checked.
+    fn ping(&self, payload: Option<Value>) -> Vec<Action> {
+        match payload {
+            Some(Value::Object(payload))
+                if self.phase == Phase::Ready && from_payload(&payload).is_some() =>
+            {
+                vec![Action::Refresh(payload)]
+            }
+            payload => pong(payload),
+        }
+    }
+
     fn complete(&mut self, message: &Map<String, Value>) -> Vec<Action> {
         let Some(id) = operation_id(message) else { return bad("The message has no usable id") };
         self.operations.remove(&id).into_iter().collect() // W8, W9
@@ -157,6 +174,20 @@ mod tests {
     }
 
     const SUBSCRIBE: &str = r#"{"id":"a","type":"subscribe","payload":{"query":"{a}"}}"#;
+
+    #[test]
+    fn a_ping_may_bring_a_new_token() {
+        let mut machine = TransportWs::new(2);
+        let ping = r#"{"type":"ping","payload":{"authorization":"Bearer t"}}"#;
+        let echo = r#"{"payload":{"authorization":"Bearer t"},"type":"pong"}"#;
+        assert_eq!(machine::told(&mut machine, ping), echo, "there is none yet that it could replace");
+        let mut machine = ready();
+        assert_eq!(machine::told(&mut machine, ping), r#"refresh {"authorization":"Bearer t"}"#);
+        let other = r#"{"type":"ping","payload":{"time":1}}"#;
+        assert_eq!(machine::told(&mut machine, other), r#"{"payload":{"time":1},"type":"pong"}"#);
+        let taken = r#"{"payload":{"refreshed":true},"type":"pong"}"#;
+        assert_eq!(machine.refreshed(true).as_deref(), Some(taken));
+    }
 
     #[test]
     fn w02_there_is_one_init() {

@@ -24,6 +24,10 @@ mod mutations;
 
 mod places;
 
+mod refresh;
+
+mod revocation;
+
 mod tls;
 
 use std::sync::Arc;

@@ -22,7 +22,7 @@ const TRANSACTIONS: u32 = 20;
 /// A stream over any transport.
 enum Stream {
     Sse(Sse),
-    Socket(Socket),
+    Socket(Box<Socket>),
 }
 
 impl Stream {
@@ -43,7 +43,7 @@ impl Stream {
                     socket.send(json!({ "type": "ping" })).await;
                     assert_eq!(socket.receive().await["type"], "pong");
                 }
-                Self::Socket(socket)
+                Self::Socket(Box::new(socket))
             }
         }
     }

@@ -6,8 +6,6 @@ pub mod daemon;
 
 pub(crate) mod database;
 
-pub mod notes;
-
 pub mod files;
 
 pub mod certificates;
@@ -15,6 +13,8 @@ pub mod certificates;
 pub mod http2;
 
 pub mod nginx;
+
+pub mod notes;
 
 pub mod raw;
 

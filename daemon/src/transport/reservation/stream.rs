@@ -120,6 +120,7 @@ impl ReservedStream {
             named_place: Instant::now(),
             over: false,
         };
+        stream.connection.know_place();
         // Taken before anything begins, so nothing after it can be missing.
         let cursor = endpoint.service().cursor();
         let mut opening = Vec::new();
