@@ -1,7 +1,7 @@
 // What every client script here takes:
 //
 //   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--extensions JSON] [--count N]
-//     [--over TRANSPORT] [--resume]
+//     [--over TRANSPORT] [--resume] [--eager]
 //
 // Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
 // published after it must arrive), then each result. After N results, or when the operation is
@@ -20,11 +20,12 @@ const { values, positionals } = parseArgs({
     count: { type: 'string' },
     over: { type: 'string' },
     resume: { type: 'boolean' },
+    eager: { type: 'boolean' },
   },
 });
 
 export const [url, query] = positionals;
-export const { token, over, resume } = values;
+export const { token, over, resume, eager } = values;
 export const request = {
   query,
   ...(values.variables ? { variables: JSON.parse(values.variables) } : {}),

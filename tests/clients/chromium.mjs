@@ -34,10 +34,10 @@ async function fresh(options) {
   return { browser, page: await context.newPage() };
 }
 
-// A page of the daemon's own origin that does nothing by itself.
-export async function blank(url) {
+// A page of the daemon's own origin for scripts of ours: GraphiQL, because it is the only one that may connect.
+export async function ownPage(url) {
   const opened = await fresh({});
-  await opened.page.goto(new URL('/healthz', url).href);
+  await opened.page.goto(new URL('/graphql', url).href);
   return opened;
 }
 

@@ -16,14 +16,22 @@ pub(crate) enum Transport {
     Query,
     Sse,
     SseOverHttp2,
+    SingleConnection,
     Multipart,
     WebSocket,
     LegacyWebSocket,
 }
 
 impl Transport {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Query, Self::Sse, Self::SseOverHttp2, Self::Multipart, Self::WebSocket, Self::LegacyWebSocket];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Query,
+        Self::Sse,
+        Self::SseOverHttp2,
+        Self::SingleConnection,
+        Self::Multipart,
+        Self::WebSocket,
+        Self::LegacyWebSocket,
+    ];
 }
 
 impl fmt::Display for Transport {
@@ -32,6 +40,7 @@ impl fmt::Display for Transport {
             Self::Query => "HTTP query",
             Self::Sse => "SSE",
             Self::SseOverHttp2 => "SSE over HTTP/2",
+            Self::SingleConnection => "SSE, single connection mode",
             Self::Multipart => "multipart",
             Self::WebSocket => "graphql-transport-ws",
             Self::LegacyWebSocket => "graphql-ws (legacy)",
@@ -74,6 +83,7 @@ impl Client {
             Transport::LegacyWebSocket => {
                 self.upgrade(&mut socket, "graphql-ws", "start", "\"nothing\"", "error").await?;
             }
+            Transport::SingleConnection => self.reserve(&mut socket).await?,
             Transport::SseOverHttp2 => return self.over_http2(socket, number).await,
         }
         leave(socket, number).await
@@ -91,6 +101,32 @@ impl Client {
         Ok(socket)
     }
 
+    /// A reservation, an operation, and the stream of both, on one socket.
+    async fn reserve(&self, socket: &mut TcpStream) -> Result<()> {
+        let common = format!("host: {}\r\nauthorization: Bearer {}\r\n", self.address, self.token);
+        socket.write_all(format!("PUT /graphql HTTP/1.1\r\n{common}\r\n").as_bytes()).await?;
+        let mut received = until(socket, "\r\n\r\n").await?;
+        // 256 bits as base64url, alone in the body.
+        let begin = memmem::find(&received, b"\r\n\r\n").context("no end of the head")? + 4;
+        while received.len() < begin + 43 {
+            ensure!(socket.read_buf(&mut received).await? > 0, "the connection ended");
+        }
+        ensure!(received.starts_with(b"HTTP/1.1 201 "), "{}", String::from_utf8_lossy(&received));
+        let reservation = String::from_utf8_lossy(&received[begin..begin + 43]);
+        let common = format!("{common}x-graphql-event-stream-token: {reservation}\r\n");
+        let operation = json!({ "query": SUBSCRIPTION, "extensions": { "operationId": "1" } }).to_string();
+        let post = format!(
+            "POST /graphql HTTP/1.1\r\n{common}content-type: application/json\r\ncontent-length: {}\r\n\r\n{operation}",
+            operation.len()
+        );
+        socket.write_all(post.as_bytes()).await?;
+        let accepted = until(socket, "\r\n\r\n").await?;
+        ensure!(accepted.starts_with(b"HTTP/1.1 202 "), "{}", String::from_utf8_lossy(&accepted));
+        let get = format!("GET /graphql HTTP/1.1\r\n{common}accept: text/event-stream\r\n\r\n");
+        socket.write_all(get.as_bytes()).await?;
+        until(socket, "\nid: ").await.map(drop)
+    }
+
     async fn post(&self, socket: &mut TcpStream, accept: &str, query: &str, live: &str) -> Result<()> {
         let body = json!({ "query": query }).to_string();
         let head = format!(
@@ -101,7 +137,7 @@ impl Client {
             body.len()
         );
         socket.write_all((head + &body).as_bytes()).await?;
-        until(socket, live).await
+        until(socket, live).await.map(drop)
     }
 
     /// Upgrades, subscribes and asks for something whose answer says that the subscription is live.
@@ -127,7 +163,7 @@ impl Client {
         until(socket, "connection_ack").await?;
         socket.write_all(&text_frame(&subscription.to_string())).await?;
         socket.write_all(&text_frame(&format!("{{\"type\":{question}}}"))).await?;
-        until(socket, answer).await
+        until(socket, answer).await.map(drop)
     }
 
     async fn over_http2(&self, socket: TcpStream, number: u32) -> Result<()> {
@@ -172,14 +208,14 @@ fn text_frame(text: &str) -> Vec<u8> {
     frame
 }
 
-async fn until(socket: &mut TcpStream, text: &str) -> Result<()> {
+async fn until(socket: &mut TcpStream, text: &str) -> Result<Vec<u8>> {
     let mut received = Vec::with_capacity(1024);
     while memmem::find(&received, text.as_bytes()).is_none() {
         if socket.read_buf(&mut received).await? == 0 {
             bail!("the connection ended, without {text:?}: {}", String::from_utf8_lossy(&received));
         }
     }
-    Ok(())
+    Ok(received)
 }
 
 async fn leave(mut socket: TcpStream, number: u32) -> Result<()> {

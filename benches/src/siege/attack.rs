@@ -88,6 +88,7 @@ pub(crate) fn bad(arguments: &Arguments) -> Vec<Attack> {
             &json!({ "query": "subscription {" , "variables": { "x": "y".repeat(100_000) } }).to_string(),
         )),
         at_once(format!("PUT /graphql HTTP/1.1\r\nhost: {host}\r\n\r\n").repeat(100)),
+        at_once((get.replacen("GET", "PUT", 1) + "\r\n").repeat(20)),
         after_ack(&[0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]),
         after_ack(&[0x81, 0x81, 0, 0, 0, 0, 0xff]),
         after_ack(&[0x09, 0x81, 0, 0, 0, 0, b'x']),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::allowance::{Allowance, Rationed};
 use super::live::{Live, Parts};
 use super::permit::{Permit, outdated};
+use super::place::Places;
 use super::throttle::Throttles;
 use super::{Service, acknowledgement, not_ready};
 use crate::graphql::error::GraphQLError;
@@ -18,16 +19,18 @@ use crate::source::cursor::Cursor;
 /// One client stream: an identity and a mailbox. Dropping it ends all its subscriptions.
 #[derive(Debug)]
 pub struct Connection {
-    service: Service,
+    pub(super) service: Service,
     identity: Arc<Identity>,
-    mailbox: Arc<Mailbox>,
+    pub(super) mailbox: Arc<Mailbox>,
     next: u64,
-    live: HashMap<SubscriptionId, Arc<Live>>,
+    pub(super) live: HashMap<SubscriptionId, Arc<Live>>,
     /// Those that the client has not been handed yet; at most one for each live subscription.
     acknowledgements: Vec<Delivery>,
     /// Those whose acknowledgement follows the rows that they begin with.
     beginning: HashSet<SubscriptionId>,
-    throttles: Throttles,
+    pub(super) throttles: Throttles,
+    /// Where its subscriptions stand, if anybody wants to know.
+    pub(super) places: Option<Places>,
     /// Nothing where deliveries are without bound.
     rationed: Option<Rationed>,
 }
@@ -48,6 +51,7 @@ impl Connection {
             acknowledgements: Vec::new(),
             beginning: HashSet::new(),
             throttles: Throttles::default(),
+            places: None,
             rationed: allowance.map(Rationed::new),
         }
     }
@@ -97,6 +101,10 @@ impl Connection {
             let start = if interest.beginning.is_some() { CursorText::default() } else { cursor.clone() };
             rationed.add(subscription, start);
         }
+        if let Some(places) = &mut self.places {
+            let begins = interest.beginning.is_some();
+            places.start(subscription, if begins { "".into() } else { cursor.clone() });
+        }
         if acknowledges && interest.beginning.is_some() {
             self.beginning.insert(subscription);
         } else if acknowledges {
@@ -135,6 +143,9 @@ impl Connection {
     /// Ends a subscription; nothing more is delivered for it. Unknown ids are ignored.
     pub fn complete(&mut self, subscription: SubscriptionId) {
         self.throttles.remove(subscription);
+        if let Some(places) = &mut self.places {
+            places.remove(subscription);
+        }
         if let Some(rationed) = &mut self.rationed {
             rationed.remove(subscription);
         }
@@ -155,20 +166,22 @@ impl Connection {
         }
         let before = into.len();
         while into.len() == before {
-            if self.throttles.is_empty() {
-                self.mailbox.drain(into).await;
-            } else {
+            tokio::select! {
+                () = self.mailbox.drain(into) => {}
+                () = self.throttles.wait(), if !self.throttles.is_empty() => {}
+            }
+            let position = self.look_again(into);
+            if !self.throttles.is_empty() {
                 let ration = self.rationed.as_ref().map(Rationed::allowance);
-                tokio::select! {
-                    () = self.mailbox.drain(into) => self.throttles.conflate(into, before, ration),
-                    () = self.throttles.wait() => self.throttles.release(ration, into),
-                }
+                self.throttles.conflate(into, before, ration);
+                self.throttles.release(ration, into);
             }
             if let Some(rationed) = &mut self.rationed {
                 rationed.ration(into, before);
             }
             self.acknowledge(into, before);
             self.forget_ended(into, before);
+            self.note_taken(into.len() - before, position);
         }
     }
 
@@ -212,7 +225,7 @@ impl Connection {
         let quiet = self.acknowledgements.is_empty()
             && self.throttles.are_quiet()
             && self.mailbox.is_quiet_since(position.event)
-            && self.live.values().all(|live| live.is_past_beginning(&self.service.0.hub));
+            && self.live.values().all(|live| live.has_passed(&self.service.0.hub, &position));
         quiet.then_some(position.cursor)
     }
 

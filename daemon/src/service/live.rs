@@ -10,7 +10,7 @@ use crate::graphql::prepare::Prepared;
 use crate::graphql::request::Request;
 use crate::graphql::schema::Schema;
 use crate::hub::audience::Identity;
-use crate::hub::dispatch::Hub;
+use crate::hub::dispatch::{Hub, Position};
 use crate::hub::mailbox::{EndReason, Mailbox, SubscriptionId};
 use crate::hub::project::Interest;
 use crate::hub::subscribed::Subscribed;
@@ -106,8 +106,8 @@ impl Live {
         self.subscribed.lock().as_ref().is_some_and(|subscribed| subscribed.begins_with_rows())
     }
 
-    /// Whether it has ended, or the stream contains the rows that it began with.
-    pub(super) fn is_past_beginning(&self, hub: &Hub) -> bool {
-        self.subscribed.lock().as_ref().is_none_or(|subscribed| hub.is_past_beginning(subscribed))
+    /// Whether it has ended, or the stream at a position contains what it began with.
+    pub(super) fn has_passed(&self, hub: &Hub, position: &Position) -> bool {
+        self.subscribed.lock().as_ref().is_none_or(|subscribed| hub.has_passed(subscribed, position))
     }
 }

@@ -259,6 +259,11 @@ impl Throttles {
         self.0.is_empty()
     }
 
+    /// Whether something waits for a subscription.
+    pub(super) fn hold(&self, subscription: SubscriptionId) -> bool {
+        self.0.get(&subscription).is_some_and(|throttled| throttled.due().is_some())
+    }
+
     /// Whether nothing waits.
     pub(super) fn are_quiet(&self) -> bool {
         self.0.values().all(|throttled| throttled.due().is_none())

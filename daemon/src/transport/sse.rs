@@ -19,7 +19,7 @@ use crate::graphql::error::GraphQLError;
 /// What a stream of events is called.
 pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/event-stream; charset=utf-8");
 /// Milliseconds after which a client comes back by itself.
-pub const RETRY_MS: u64 = 2_000;
+const RETRY_MS: u64 = 2_000;
 /// Milliseconds over which clients are asked to spread their return after a drain or when shed.
 const RETRY_SPREAD_MS: u64 = 8_000;
 
@@ -70,19 +70,20 @@ pub fn shed(endpoint: &Endpoint, error: &ClientError) -> Response {
 }
 
 /// Some time after which a client should come back: not all at once.
-pub fn spread_retry_ms() -> u64 {
+fn spread_retry_ms() -> u64 {
     RETRY_MS + rand::rng().random_range(0..RETRY_SPREAD_MS)
 }
 
 /// A stream as server-sent events.
 #[derive(Debug)]
-struct Sse {
+pub struct Sse {
     /// Whether the client wants to see signs of life as events of their own (S23).
     named: bool,
 }
 
 impl Sse {
-    fn of(head: &Parts) -> Self {
+    /// As a request wants it.
+    pub fn of(head: &Parts) -> Self {
         Self { named: parameters::query_value(head, "events").is_some_and(|events| events == "named") }
     }
 }

@@ -87,6 +87,11 @@ impl Sse {
         blocks.filter_map(|block| block.id.as_deref()).collect()
     }
 
+    /// The id that was named last by what was read.
+    pub fn read_id(&self) -> Option<String> {
+        self.last_id.clone()
+    }
+
     /// The id that was named last by all that has come, read or not.
     pub fn last_id(&self) -> Option<String> {
         let waiting = self.events.iter().rev().find_map(|event| event.id.clone());

@@ -145,7 +145,7 @@ async fn the_stream_may_be_behind_the_rows() {
     let moment = stream.moment("3:6:3", 5);
     stream.duty().done(rows(&[]), moment.clone());
     assert_eq!(stream.read().await, [("Begun(0)".to_owned(), Some(moment.clone()))]);
-    assert!(!stream.fixture.hub.is_past_beginning(&stream.subscribed));
+    assert!(!stream.fixture.hub.has_passed(&stream.subscribed, &stream.fixture.hub.position()));
     let event = |id: i64| Event { id, xid: id.cast_unsigned(), ..chat("{}") };
     let start = stream.moment("1:1:", 0);
     let batch = |start: &Cursor, snapshot: &str, ids: &[i64], last| Batch {
@@ -167,7 +167,7 @@ async fn the_stream_may_be_behind_the_rows() {
     assert_eq!(read[0], (r#"{"id":6"#.to_owned(), Some(Cursor { within: within(6), ..moment })));
     let end = Cursor { top: 7, seen: Arc::new(Snapshot::new(8, Vec::new())), ..start };
     assert_eq!(read[1], (r#"{"id":7"#.to_owned(), Some(end)));
-    assert!(stream.fixture.hub.is_past_beginning(&stream.subscribed));
+    assert!(stream.fixture.hub.has_passed(&stream.subscribed, &stream.fixture.hub.position()));
 }
 
 #[tokio::test]

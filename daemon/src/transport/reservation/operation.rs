@@ -43,7 +43,7 @@ pub(super) async fn store(endpoint: &Endpoint, head: &Parts, body: Body) -> Resu
         Some(Answer::Result(_)) => None,
         None => match service.authorize(&request, &identity).await {
             Err(errors) => return Ok(refused(&errors)),
-            Ok(permit) if permit.begins_with_rows() => permit.after(),
+            Ok(permit) if permit.begins_with_rows() || !service.replays() => permit.after(),
             // S18
             Ok(permit) => Some(permit.after().unwrap_or_else(|| service.cursor())),
         },

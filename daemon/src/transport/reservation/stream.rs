@@ -25,7 +25,8 @@ use crate::store::lease::{Change, Lease, Lost};
 use crate::store::node::Opened;
 use crate::store::reservation::{Documents, StoreError};
 use crate::transport::admission::Admission;
-use crate::transport::stream::{CURSOR_AGE, KEEP_ALIVE, respond};
+use crate::transport::sse::Sse;
+use crate::transport::stream::{CURSOR_AGE, Format, KEEP_ALIVE, respond};
 use crate::transport::{Endpoint, frame, sse};
 
 /// Opens the stream of a reservation (PROTOCOLS S11).
@@ -41,7 +42,7 @@ pub(super) async fn open(endpoint: &Endpoint, head: &Parts) -> Result<Response, 
     let opened = opened.map_err(|error| Reserved::refusal(endpoint, error))?;
     // Without Last-Event-ID it goes on from where the last stream was.
     let place = named.or_else(|| Place::decode(opened.place.as_deref()?));
-    let stream = ReservedStream::new(endpoint, admission, identity, opened, place);
+    let stream = ReservedStream::new(endpoint, admission, identity, Sse::of(head), opened, place);
     Ok(respond(sse::MEDIA_TYPE, Body::from_stream(stream::unfold(stream, ReservedStream::step))))
 }
 
@@ -55,6 +56,7 @@ fn unknown_place() -> ClientError {
 /// lease.
 struct ReservedStream {
     endpoint: Endpoint,
+    format: Sse,
     admission: Admission,
     identity: Arc<Identity>,
     connection: Connection,
@@ -97,11 +99,13 @@ impl ReservedStream {
         endpoint: &Endpoint,
         admission: Admission,
         identity: Arc<Identity>,
+        format: Sse,
         opened: Opened,
         resumed: Option<Place>,
     ) -> Self {
         let mut stream = Self {
             endpoint: endpoint.clone(),
+            format,
             connection: admission.connect(identity.clone()),
             operations: Operations::default(),
             revision: 0,
@@ -120,11 +124,11 @@ impl ReservedStream {
             named_place: Instant::now(),
             over: false,
         };
+        stream.connection.know_place();
         // Taken before anything begins, so nothing after it can be missing.
         let cursor = endpoint.service().cursor();
         let mut opening = Vec::new();
-        opening.extend_from_slice(frame::SSE_COMMENT); // S19
-        frame::sse_retry(&mut opening, sse::RETRY_MS); // S20
+        stream.format.opening(&mut opening);
         stream.take(&mut opening, opened.documents);
         stream.name_place(&mut opening, cursor);
         stream.opening = Some(opening);
@@ -146,7 +150,7 @@ impl ReservedStream {
                 Wake::Silence => self.keep_alive(&mut bytes),
                 Wake::Over(error) => self.end_all(&mut bytes, &error),
                 Wake::Leave => {
-                    frame::sse_retry(&mut bytes, sse::spread_retry_ms());
+                    self.format.leave(&mut bytes);
                     self.over = true;
                 }
             }
@@ -288,13 +292,13 @@ impl ReservedStream {
     /// Says where the stream stands when nothing waits (S20).
     fn name_place(&mut self, bytes: &mut Vec<u8>, cursor: CursorText) {
         let id = self.id(&service::Place { cursor, behind: Vec::new() });
-        frame::sse_cursor(bytes, &id);
+        self.format.position(bytes, &id);
         self.named_place = Instant::now();
     }
 
     /// Something, or once a minute the place (S19, S20).
     fn keep_alive(&mut self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(frame::SSE_COMMENT);
+        self.format.keep_alive(bytes);
         if self.named_place.elapsed() < CURSOR_AGE {
             return;
         }

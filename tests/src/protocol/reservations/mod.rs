@@ -5,3 +5,7 @@ mod client;
 mod statuses;
 
 mod streams;
+
+mod nodes;
+
+mod resume;
