@@ -52,7 +52,7 @@ use crate::graphql::request::Request;
 use crate::graphql::schema::{Schema, SchemaOptions};
 use crate::hub::audience::Identity;
 use crate::hub::dispatch::Hub;
-use crate::hub::mailbox::{Bounds, CursorText, EndReason, MailboxLimits};
+use crate::hub::mailbox::{CursorText, EndReason, MailboxLimits};
 use crate::metrics::Metrics;
 use crate::source::catalog::Catalog;
 use crate::source::status::SourceStatus;
@@ -65,6 +65,8 @@ mod acknowledgement;
 mod allowance;
 
 mod live;
+
+mod bounds;
 
 mod permit;
 
@@ -82,6 +84,7 @@ mod subscription;
 mod throttle;
 
 pub use allowance::Allowance;
+use bounds::Oldest;
 pub use connection::Connection;
 pub use permit::Permit;
 pub use place::Place;
@@ -146,6 +149,7 @@ struct Shared {
     /// registry or not yet prepared.
     schema: RwLock<Option<Arc<Schema>>>,
     live: live::Registry,
+    oldest: Oldest,
 }
 
 impl Service {
@@ -153,7 +157,12 @@ impl Service {
     pub fn start(source: impl Source, options: ServiceOptions) -> Self {
         let history = source.history();
         let hub = Arc::new(Hub::new(options.metrics.clone(), history.is_some()));
-        let shared = Arc::new(Shared { options, schema: RwLock::new(None), live: live::Registry::default() });
+        let shared = Arc::new(Shared {
+            options,
+            schema: RwLock::new(None),
+            live: live::Registry::default(),
+            oldest: Oldest::new(history.clone()),
+        });
         let status = source.status();
         let stop = CancellationToken::new();
         let (ready_sender, ready) = watch::channel(false);
@@ -298,7 +307,8 @@ impl Follower {
                 Step::Start(cursor) => self.hub.start(&cursor),
                 Step::Gap(gap, cursor) => {
                     // Everybody is told, with the cursor up to which nothing is missing.
-                    let bounds = Bounds { oldest: "".into(), newest: cursor.encode() };
+                    self.shared.oldest.forget();
+                    let bounds = self.shared.oldest.bounds(cursor.encode()).await;
                     self.hub.end_all(match gap {
                         Gap::HistoryChanged => EndReason::HistoryChanged(bounds),
                         Gap::Expired => EndReason::Expired(bounds),

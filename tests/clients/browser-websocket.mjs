@@ -6,11 +6,11 @@
 // Prints the payload of each `next`.
 
 import { request, resume, token, url } from './arguments.mjs';
-import { blank } from './chromium.mjs';
+import { ownPage } from './chromium.mjs';
 
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
-const { page } = await blank(url);
+const { page } = await ownPage(url);
 await page.exposeFunction('say', say);
 await page.evaluate(
   ({ address, token, payload, resume }) => {

@@ -34,11 +34,10 @@ async function fresh(options) {
   return { browser, page: await context.newPage() };
 }
 
-// A page of the daemon's own origin that does nothing by itself. What the daemon's own pages may not do, scripts
-// of ours here may.
-export async function blank(url) {
-  const opened = await fresh({ bypassCSP: true });
-  await opened.page.goto(new URL('/healthz', url).href);
+// A page of the daemon's own origin for scripts of ours: GraphiQL, because it is the only one that may connect.
+export async function ownPage(url) {
+  const opened = await fresh({});
+  await opened.page.goto(new URL('/graphql', url).href);
   return opened;
 }
 

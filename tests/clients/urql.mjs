@@ -9,6 +9,14 @@ import { pipe, toObservable } from 'wonka';
 import { WebSocket } from 'ws';
 import { advance, observed, over, print, request, token, url } from './arguments.mjs';
 
+// Acknowledgements are printed here and go no further: urql merges each result into the one before, so one
+// without data would show that again.
+function acknowledged(result) {
+  if (!result.extensions?.subscribed) return false;
+  process.stdout.write(`${JSON.stringify(result)}\n`);
+  return true;
+}
+
 const socket = createClient({
   url: url.replace(/^http/, 'ws'),
   webSocketImpl: WebSocket,
@@ -27,8 +35,14 @@ const transports = {
   ],
   ws: [
     subscriptionExchange({
+      // urql copies the extensions; those of the request name the last cursor.
       forwardSubscription: (payload) => ({
-        subscribe: (sink) => ({ unsubscribe: socket.subscribe(payload, sink) }),
+        subscribe: (sink) => ({
+          unsubscribe: socket.subscribe(
+            { ...payload, extensions: request.extensions },
+            { ...sink, next: (result) => acknowledged(result) || sink.next(result) },
+          ),
+        }),
       }),
     }),
   ],

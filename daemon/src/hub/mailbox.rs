@@ -1,14 +1,16 @@
 //! The mailbox: the bounded queue between the dispatcher and one connection.
 
-use std::collections::{HashMap, VecDeque};
+mod state;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use state::{State, size};
 use tokio::sync::Notify;
 
 use super::entry::Entry;
-use super::initial::{Begun, Initial, Rows};
+use super::initial::Initial;
 use super::later::Later;
 
 pub use super::delivery::{Bounds, CursorText, Delivery, EndReason, SubscriptionId};
@@ -38,26 +40,6 @@ pub struct Mailbox {
     filled: Notify,
     /// Somebody has read, or need not wait any more.
     emptied: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// What has not been looked at yet.
-    queue: VecDeque<Entry>,
-    /// How many of these are not [`Entry::Now`].
-    later: usize,
-    /// By subscription: what waits because its first is still being made. None is empty.
-    held: HashMap<SubscriptionId, VecDeque<Entry>>,
-    held_entries: usize,
-    /// How many entries are [`Entry::Initial`].
-    places: usize,
-    /// Events that were missed and wait before the stream, see [`Initial::replayed`].
-    replayed: usize,
-    /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
-    /// slot in the moment before [`Mailbox::settled`] counts it.
-    bytes: isize,
-    /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
-    last_event: u64,
 }
 
 /// The mailbox had no room.
@@ -275,134 +257,6 @@ impl Mailbox {
     pub fn is_quiet_since(&self, event: u64) -> bool {
         let state = self.state.lock();
         state.len() == 0 && state.replayed == 0 && state.last_event <= event
-    }
-}
-
-/// No allocation is larger than an `isize`.
-fn size(result: &Bytes) -> isize {
-    result.len().cast_signed()
-}
-
-impl State {
-    /// Entries.
-    fn len(&self) -> usize {
-        self.queue.len() + self.held_entries
-    }
-
-    fn has_room(&self, limits: MailboxLimits) -> bool {
-        self.len() - self.places + self.replayed <= limits.messages / 2
-            && self.bytes <= limits.bytes.cast_signed() / 2
-    }
-
-    /// Takes what is ready. A result that is still being made holds back its own subscription only.
-    fn take_ready(&mut self, into: &mut Vec<Delivery>) {
-        // The usual case, which every delivery passes through.
-        if self.later == 0 && self.held_entries == 0 {
-            let mut taken = 0;
-            into.extend(self.queue.drain(..).filter_map(|entry| match entry {
-                Entry::Now(delivery) => {
-                    if let Delivery::Next { result, .. } = &delivery {
-                        taken += size(result);
-                    }
-                    Some(delivery)
-                }
-                Entry::Later(_) | Entry::Initial { .. } => None,
-            }));
-            self.bytes -= taken;
-            // A burst must not pin its high-water mark for the life of the connection.
-            self.queue.shrink_to(64);
-            return;
-        }
-        let mut held = std::mem::take(&mut self.held);
-        held.retain(|_, entries| {
-            while let Some(entry) = entries.pop_front() {
-                if let Some(waiting) = self.take_entry(entry, into) {
-                    entries.push_front(waiting);
-                    return true;
-                }
-                self.held_entries -= 1;
-            }
-            false
-        });
-        self.later = 0;
-        for entry in std::mem::take(&mut self.queue) {
-            let subscription = entry.subscription();
-            let waiting = match held.get_mut(&subscription) {
-                Some(before) => {
-                    before.push_back(entry);
-                    self.held_entries += 1;
-                    continue;
-                }
-                None => self.take_entry(entry, into),
-            };
-            if let Some(waiting) = waiting {
-                held.insert(subscription, VecDeque::from([waiting]));
-                self.held_entries += 1;
-            }
-        }
-        self.held = held;
-    }
-
-    /// Takes an entry, or gives it back if it is not ready.
-    fn take_entry(&mut self, entry: Entry, into: &mut Vec<Delivery>) -> Option<Entry> {
-        match entry {
-            Entry::Now(delivery) => {
-                if let Delivery::Next { result, .. } = &delivery {
-                    self.bytes -= size(result);
-                }
-                into.push(delivery);
-            }
-            Entry::Later(later) => match later.settled() {
-                Some((bytes, delivery)) => {
-                    self.bytes -= bytes.cast_signed();
-                    into.extend(delivery);
-                }
-                None => return Some(Entry::Later(later)),
-            },
-            Entry::Initial { subscription, initial } => {
-                match self.take_replayed(&initial, into).then(|| initial.take()).flatten() {
-                    Some(Begun::Rows(rows, cursor)) => self.begin(subscription, &rows, &cursor, into),
-                    Some(Begun::Replayed) => {}
-                    Some(Begun::Failed(reason, cursor)) => {
-                        into.push(Delivery::End { subscription, reason, cursor });
-                    }
-                    None => return Some(Entry::Initial { subscription, initial }),
-                }
-                self.places -= 1;
-            }
-        }
-        None
-    }
-
-    /// Takes the events that were missed, as far as they are ready. True if none is left.
-    fn take_replayed(&mut self, initial: &Initial, into: &mut Vec<Delivery>) -> bool {
-        let mut replayed = initial.replayed.lock();
-        while let Some(entry) = replayed.pop_front() {
-            if let Some(waiting) = self.take_entry(entry, into) {
-                replayed.push_front(waiting);
-                return false;
-            }
-            self.replayed -= 1;
-        }
-        // A burst must not pin its high-water mark.
-        replayed.shrink_to(64);
-        true
-    }
-
-    /// Takes the rows that a subscription begins with. The last of them is where it can be resumed.
-    fn begin(
-        &mut self,
-        subscription: SubscriptionId,
-        rows: &Rows,
-        cursor: &CursorText,
-        into: &mut Vec<Delivery>,
-    ) {
-        for (index, result) in rows.iter().enumerate() {
-            self.bytes -= size(result);
-            let cursor = if index + 1 == rows.len() { cursor.clone() } else { "".into() };
-            into.push(Delivery::Whole { subscription, result: result.clone(), cursor });
-        }
-        into.push(Delivery::Begun { subscription, rows: rows.len(), cursor: cursor.clone() });
     }
 }
 

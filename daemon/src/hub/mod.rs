@@ -31,6 +31,10 @@ mod deliver;
 
 pub mod dispatch;
 
+mod subscribe;
+
+mod behind;
+
 pub mod replay;
 
 #[cfg(test)]

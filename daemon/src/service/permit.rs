@@ -59,7 +59,13 @@ impl Service {
 
     async fn ask(&self, request: &Request, identity: &Arc<Identity>) -> Result<Permit, Vec<GraphQLError>> {
         let Some(schema) = self.schema() else { return Err(vec![not_ready()]) };
-        let after = resume::asked_for(request).map_err(|error| vec![error])?.map(Box::new);
+        let after = match resume::asked_for(request) {
+            Ok(after) => after.map(Box::new),
+            Err(mut error) => {
+                error.extensions.bounded_by(&self.0.shared.oldest.bounds(self.cursor()).await);
+                return Err(vec![error]);
+            }
+        };
         let (prepared, authorization) = schema.prepare_authorized(request, identity);
         let begins_with_rows =
             matches!(&prepared, Prepared::Subscription(interest) if interest.beginning.is_some());

@@ -59,7 +59,7 @@ pub struct Floor {
 
 /// Why a text is no cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the cursor is not one that this service made; start without a cursor")]
+#[error("The cursor is not one that this service made: it was cut off or altered, or is of another service")]
 pub struct CursorError;
 
 impl Cursor {

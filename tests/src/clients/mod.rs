@@ -2,6 +2,8 @@
 
 mod killed;
 
+mod resumed;
+
 use crate::support::database::Database;
 
 /// A database with a table whose rows belong to tenants.

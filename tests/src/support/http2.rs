@@ -139,7 +139,21 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// A head in HPACK: a GET of a path.
 pub fn get(path: &str, host: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     // `:method: GET` and `:scheme: http` stand in the static table, as do the names of the next two.
-    let mut block = vec![0x82, 0x86, 0x04];
+    head(vec![0x82], path, host, headers)
+}
+
+/// A head in HPACK: a WebSocket inside HTTP/2 (RFC 8441).
+pub fn connect(path: &str, host: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = vec![0x02];
+    text(&mut block, "CONNECT");
+    block.push(0);
+    text(&mut block, ":protocol");
+    text(&mut block, "websocket");
+    head(block, path, host, headers)
+}
+
+fn head(mut block: Vec<u8>, path: &str, host: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    block.extend_from_slice(&[0x86, 0x04]);
     text(&mut block, path);
     block.push(0x01);
     text(&mut block, host);

@@ -204,3 +204,28 @@ pub fn unchunk(mut body: &[u8]) -> String {
         body = &body[end + 4 + size..];
     }
 }
+
+/// The bytes of a WebSocket frame: its first byte (the end of a message is 0x80), and a masked payload.
+pub fn websocket_frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ ..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
+        length @ ..65_536 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+        }
+        length => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    // A mask of zeros leaves the payload as it is.
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// The bytes of a WebSocket frame that is a whole text.
+pub fn text_frame(text: &str) -> Vec<u8> {
+    websocket_frame(0x81, text.as_bytes())
+}

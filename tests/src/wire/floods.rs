@@ -1,10 +1,12 @@
 //! HTTP/2 against its own rules: every flood ends its connection, and no other.
 
 use http::Method;
+use serde_json::json;
 
 use super::{NEWS, Neighbours, alice, body};
 use crate::support::daemon::Daemon;
-use crate::support::http2::{END_HEADERS, END_STREAM, Frames, Http2, frame, get, kind};
+use crate::support::http2::{END_HEADERS, END_STREAM, Frames, Http2, connect, frame, get, kind};
+use crate::support::raw::text_frame;
 
 /// RFC 9113, section 7.
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -151,6 +153,26 @@ async fn a_stream_whose_window_stays_closed_is_given_up() {
     // Nothing is under way any more: the connection goes, too.
     assert_eq!(frames.sent_away().await, Some(0));
     while frames.next().await.is_some() {}
+    neighbours.notice_nothing().await;
+}
+
+#[tokio::test]
+async fn a_websocket_inside_http2_whose_window_stays_closed_is_given_up() {
+    let (daemon, mut neighbours) =
+        Neighbours::of(|settings| settings.env("TIDINGS_LIMITS_WRITE_STALL_S", "1")).await;
+    // Room for the acknowledgement, and not for what follows. The connection itself is read and answered.
+    let mut frames = Frames::open(&daemon.address, &[(SETTING_INITIAL_WINDOW, 300)]).await;
+    let headers = [("sec-websocket-version", "13"), ("sec-websocket-protocol", "graphql-transport-ws")];
+    let block = connect("/graphql", &daemon.address, &headers);
+    frames.send(&frame(kind::HEADERS, END_HEADERS, 1, &block)).await;
+    assert_eq!(frames.next_of(kind::HEADERS).await.unwrap().0, 1);
+    let init = json!({ "type": "connection_init", "payload": { "token": alice() } });
+    let ping = json!({ "type": "ping", "payload": { "x": "y".repeat(80) } });
+    frames.send(&frame(kind::DATA, 0, 1, &text_frame(&init.to_string()))).await;
+    assert!(!frames.next_of(kind::DATA).await.unwrap().1.is_empty());
+    frames.send(&frame(kind::DATA, 0, 1, &text_frame(&ping.to_string()).repeat(50))).await;
+    daemon.wait_for_log("connection closed").await;
+    assert_eq!(daemon.metric("tidings_connections{transport=\"graphql-transport-ws\"}").await, "1");
     neighbours.notice_nothing().await;
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{NEWS, Neighbours, alice};
 use crate::support::daemon::{Builder, Daemon};
-use crate::support::raw::Raw;
+use crate::support::raw::{Raw, websocket_frame as frame};
 use crate::support::websocket::Socket;
 
 /// Opcodes.
@@ -13,26 +13,6 @@ const TEXT: u8 = 1;
 const BINARY: u8 = 2;
 const CLOSE: u8 = 8;
 const PING: u8 = 9;
-
-/// The bytes of a frame: its first byte (the end of a message is 0x80), and a masked payload.
-fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ ..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
-        length @ ..65_536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(length as u64).to_be_bytes());
-        }
-    }
-    // A mask of zeros leaves the payload as it is.
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(payload);
-    bytes
-}
 
 fn last(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame(0x80 | opcode, payload)

@@ -14,7 +14,7 @@ use crate::support::database::Database;
 use crate::support::files::Files;
 use crate::support::http2::Http2;
 use crate::support::nginx::Nginx;
-use crate::support::raw::{Raw, Wire};
+use crate::support::raw::{Raw, Wire, text_frame};
 use crate::support::websocket::Socket;
 
 /// What nginx needs to be told about WebSockets, whoever is behind it.
@@ -201,13 +201,8 @@ async fn the_documented_configuration_works_and_shows_operators_pages_to_nobody(
     ];
     socket.ask("GET /graphql", "localhost", &upgrade, "").await;
     assert_eq!(socket.next_response().await.status, 101);
-    // A frame with the initialisation, masked with zeros.
-    let init = json!({ "type": "connection_init", "payload": { "token": alice() } }).to_string();
-    let mut frame = vec![0x81, 0x80 | 126];
-    frame.extend_from_slice(&u16::try_from(init.len()).unwrap().to_be_bytes());
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(init.as_bytes());
-    socket.write(&frame).await;
+    let init = json!({ "type": "connection_init", "payload": { "token": alice() } });
+    socket.write(&text_frame(&init.to_string())).await;
     let (_, ack) = socket.next_frame().await.unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&ack).unwrap()["type"], "connection_ack");
 
