@@ -153,7 +153,7 @@ async fn graphql_sse_in_eager_single_connection_mode_comes_back_after_a_kill() {
 async fn the_event_source_of_chromium_goes_on_after_a_kill() {
     let database = database_with_orders().await;
     let mut first = builder(&database).start().await;
-    let mut client = script("browser-event-source.mjs", &[])(&format!("http://{}/graphql", first.address));
+    let mut client = script("event-source-single.mjs", &[])(&format!("http://{}/graphql", first.address));
     live(&mut client).await;
     insert(&database, 1..=3).await;
     for id in 1..=3 {
