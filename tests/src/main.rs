@@ -10,13 +10,15 @@ mod attack;
 
 mod extension;
 
+mod faults;
+
 mod fidelity;
 
 mod protocol;
 
 mod schema;
 
-mod streaming;
+pub(crate) mod streaming;
 
 mod wire;
 
