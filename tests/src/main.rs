@@ -12,6 +12,8 @@ mod extension;
 
 mod fidelity;
 
+mod fuzz;
+
 mod protocol;
 
 mod schema;
