@@ -26,7 +26,7 @@ impl Watch {
                     std::process::exit(101);
                 }
                 drop(current);
-                std::thread::sleep(Duration::from_secs(1));
+                std::thread::park_timeout(Duration::from_secs(1));
             }
         });
         Self(current)
