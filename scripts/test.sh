@@ -17,6 +17,7 @@ cd "$root"
 # One cluster per run, so that two runs of the same checkout do not meet.
 state=$(state_dir)
 cluster=$state/test-$$
+# shellcheck disable=SC2317 # the trap calls it
 stop_everything() {
     trap '' INT TERM HUP
     if [[ -d $cluster ]]; then

@@ -14,6 +14,8 @@ mod faults;
 
 mod fidelity;
 
+mod fuzz;
+
 mod protocol;
 
 mod schema;

@@ -42,6 +42,11 @@ async fn graphql_sse_that_names_its_cursor_loses_nothing() {
 }
 
 #[tokio::test]
+async fn graphql_sse_in_single_connection_mode_that_names_its_cursor_loses_nothing() {
+    loses_nothing(script("graphql-sse-single.mjs", &["--resume"])).await;
+}
+
+#[tokio::test]
 async fn graphql_ws_that_names_its_cursor_loses_nothing() {
     loses_nothing(script("graphql-ws.mjs", &["--resume"])).await;
 }
@@ -100,6 +105,11 @@ impl Client for EventSource {
 async fn the_event_source_of_chromium_resumes_by_itself_after_a_kill_and_loses_nothing() {
     let token = token("ann", "acme");
     loses_nothing(|url| EventSource(Script::start_with("event-source.mjs", url, QUERY, &token, &[]))).await;
+}
+
+#[tokio::test]
+async fn the_event_source_of_chromium_on_a_reserved_stream_resumes_by_itself_and_loses_nothing() {
+    loses_nothing(script("event-source-single.mjs", &[])).await;
 }
 
 /// curl, which prints the stream, and the last `id:` that it has printed.

@@ -83,7 +83,7 @@ impl Client {
     /// Reads until the last row has come. Its name says which transport it used.
     pub async fn run(mut self, started: Arc<Barrier>) -> (String, Vec<(i32, i64)>) {
         let mut random = StdRng::seed_from_u64(self.seed);
-        let over_sse = self.seed % 2 == 0;
+        let over_sse = self.seed.is_multiple_of(2);
         let mut is_first = true;
         loop {
             let node = random.random_range(0..2);

@@ -12,10 +12,10 @@ use tidings_daemon::graphql::request::Request;
 
 /// A request with the name that it is reported by.
 #[derive(Debug)]
-pub(super) struct Case {
+pub(crate) struct Case {
     /// `folder/file: title`
-    pub(super) name: String,
-    pub(super) request: Request,
+    pub(crate) name: String,
+    pub(crate) request: Request,
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -23,13 +23,13 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// A file of the corpus.
-pub(super) fn text(path: &str) -> String {
+pub(crate) fn text(path: &str) -> String {
     let path = folder(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 /// All cases of a folder, in order.
-pub(super) fn cases(name: &str) -> Vec<Case> {
+pub(crate) fn cases(name: &str) -> Vec<Case> {
     let files = std::fs::read_dir(folder(name)).expect("a folder of the corpus");
     let mut files: Vec<String> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
     files.retain(|file| file != "schema.graphql");
@@ -72,7 +72,7 @@ fn case(rule: &str, part: &str) -> Case {
 
 /// Names of the cases that may differ, with the reason: `corpus/differences.txt` gives a reason on a
 /// line that begins with `#`, and below it the names.
-pub(super) fn allowed_differences() -> BTreeMap<String, String> {
+pub(crate) fn allowed_differences() -> BTreeMap<String, String> {
     let mut allowed = BTreeMap::new();
     let mut reason = String::new();
     let mut in_reason = false;

@@ -7,7 +7,7 @@ mod bad_input;
 
 mod catalog;
 
-mod corpus;
+pub(crate) mod corpus;
 
 mod documents;
 
