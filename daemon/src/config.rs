@@ -276,11 +276,7 @@ impl Config {
 
     /// All bounds of reservations: a stream of theirs runs as many operations as any connection.
     pub fn reservation_limits(&self) -> ReservationLimits {
-        ReservationLimits {
-            documents: self.limits.subscriptions,
-            bytes: self.limits.body_bytes,
-            ..self.reservations
-        }
+        ReservationLimits { documents: self.limits.subscriptions, ..self.reservations }
     }
 
     /// Checks what no setting can check alone.
