@@ -79,6 +79,8 @@ database=postgres://postgres@127.0.0.1:$(<"$bench/port")/postgres
 
 TIDINGS_JWT_SECRET=$(new_secret 32)
 export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt TIDINGS_DATABASE_URL=$database
+# All of the load is one user's.
+export TIDINGS_LIMITS_CONNECTIONS_PER_USER=0 TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0
 token=$("$target/release/tidings" token --tenant bench --user bench)
 
 echo

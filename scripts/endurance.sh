@@ -60,6 +60,9 @@ database=postgres://postgres@127.0.0.1:$(<"$run/port")/postgres
 
 TIDINGS_JWT_SECRET=$(new_secret 32)
 export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt TIDINGS_DATABASE_URL=$database TIDINGS_LOG_FILTER=warn
+# Everybody is one user at one address, and no limit of theirs shall do the daemon's work.
+export TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0 TIDINGS_LIMITS_CONNECTIONS_PER_USER=0 \
+    TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0 TIDINGS_LIMITS_DELIVERIES_PER_SECOND=0
 token=$("$target/release/tidings" token --tenant bench --user bench --expires 86400)
 
 echo

@@ -17,6 +17,7 @@ cd "$root"
 # One cluster per run, so that two runs of the same checkout do not meet.
 state=$(state_dir)
 cluster=$state/test-$$
+# shellcheck disable=SC2317 # the trap calls it
 stop_everything() {
     trap '' INT TERM HUP
     if [[ -d $cluster ]]; then
@@ -63,6 +64,7 @@ export TIDINGS_TEST_URL=postgres://postgres@127.0.0.1:$port/postgres
 export TIDINGS_TEST_PGBIN=$pg_bin
 export TIDINGS_BIN=$target/debug/tidings
 export TIDINGS_TEST_PYTHON=$state/python/bin/python
+export TIDINGS_TEST_LOGS=$cluster/logs
 export TIDINGS_TEST_NGINX
 
 # What the runner prints, and what tests note about themselves, make the tables at the end.
@@ -73,6 +75,11 @@ export TIDINGS_TEST_NOTES=$state/test-$$.notes
 status=0
 cargo test --workspace --exclude tidings --exclude tidings-tests | tee "$results" || status=$?
 if ((status == 0)); then cargo test -p tidings-tests -- "$@" | tee -a "$results" || status=$?; fi
+# Each test has searched its daemons' logs; this is the whole run's, once more.
+if [[ -d $TIDINGS_TEST_LOGS ]]; then
+    say "test: no token in the logs of $(find "$TIDINGS_TEST_LOGS" -type f | wc -l) daemons"
+    if grep -rn eyJ "$TIDINGS_TEST_LOGS" >&2; then status=1; fi
+fi
 # A part of the tests says nothing about the whole.
 if (($# == 0)); then scripts/conformance.sh "$results" "$TIDINGS_TEST_NOTES" || status=$?; fi
 if ((status != 0)); then exit "$status"; fi

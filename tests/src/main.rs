@@ -10,6 +10,8 @@ mod attack;
 
 mod extension;
 
+mod faults;
+
 mod fidelity;
 
 mod fuzz;
@@ -18,7 +20,7 @@ mod protocol;
 
 mod schema;
 
-mod streaming;
+pub(crate) mod streaming;
 
 mod wire;
 

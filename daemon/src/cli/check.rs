@@ -2,7 +2,7 @@
 
 use super::{Failure, service};
 use crate::access::authenticator::Authenticator;
-use crate::config::{Config, ListenAddress, SourceKind};
+use crate::config::{Config, ListenAddress, SourceKind, StoreKind};
 use crate::graphql::schema::Schema;
 use crate::metrics::Metrics;
 use crate::transport::tls::Certificate;
@@ -38,6 +38,20 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
                  member of it: functions cannot run under it; GRANT it to the daemon's role"
             );
         }
+    }
+    if config.store_kind() == StoreKind::Postgres {
+        let missing = service::missing_privileges(config)?;
+        if missing.is_empty() {
+            println!("reservations:  ok, in the database");
+        }
+        for table in missing {
+            println!(
+                "warning:       the daemon's role lacks privileges on {table}: there are no reservations, so single \
+                 connection mode does not work; run SELECT tidings.grant_daemon('<role>')"
+            );
+        }
+    } else {
+        println!("reservations:  in memory: a restart forgets them, and other daemons do not know them");
     }
     if Certificate::read(&config.tls, &Metrics::default())?.is_some() {
         println!("certificate:   ok, with its key");

@@ -18,7 +18,7 @@ use crate::source::postgres::functions::PostgresFunctions;
 use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles};
 use crate::store::control::Control;
 use crate::store::memory::MemoryStore;
-use crate::store::postgres::PostgresStore;
+use crate::store::postgres::{PostgresStore, missing_privileges as missing_privileges_of_store};
 use crate::store::reservation::ReservationStore;
 use crate::store::{Reservations, presence, revocations};
 
@@ -143,6 +143,13 @@ pub(super) fn unusable_roles(config: &Config) -> Result<Vec<String>, Failure> {
     let options = postgres(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(missing_roles(&options, &roles))?)
+}
+
+/// Privileges that the store of reservations lacks.
+pub(super) fn missing_privileges(config: &Config) -> Result<Vec<String>, Failure> {
+    let options = postgres(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(missing_privileges_of_store(&options.database))?)
 }
 
 /// How to reach and tail the database.

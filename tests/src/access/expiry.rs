@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use super::places::generous;
 use crate::support::daemon::{Daemon, token_of};
+use crate::support::websocket::Socket;
 use crate::support::within;
 
 const QUIET: &str = "query=subscription%7Bevents(channel:%22quiet%22)%7Bid%7D%7D";
@@ -88,6 +89,47 @@ async fn websockets_close_wherever_the_token_was() {
         closed(format!("?access_token={}", brief()), None, json!(null)),
     );
     assert_eq!(codes, (4403, 4403, 4403, 4403));
+}
+
+#[tokio::test]
+async fn every_other_transport_ends_with_the_token_too() {
+    let daemon = daemon().await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let multipart = async {
+        let request = client.get(format!("http://{}/graphql?{QUIET}", daemon.address)).bearer_auth(brief());
+        let request = request.header("accept", "multipart/mixed;subscriptionSpec=1.0");
+        let response = within("the head", request.send()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        within("the end of the parts", response.text()).await.unwrap()
+    };
+    let legacy = async {
+        let mut socket = Socket::connect(&daemon, "graphql-ws").await;
+        socket.send(json!({ "type": "connection_init", "payload": { "token": brief() } })).await;
+        assert_eq!(socket.receive().await["type"], "connection_ack");
+        socket.closed().await
+    };
+    let single = async {
+        let (url, token) = (format!("http://{}/graphql/stream", daemon.address), brief());
+        let put = within("the reservation", client.put(&url).bearer_auth(&token).send()).await.unwrap();
+        let reservation = put.text().await.unwrap();
+        let with = |request: reqwest::RequestBuilder| {
+            request.bearer_auth(&token).header("x-graphql-event-stream-token", &reservation)
+        };
+        let get = with(client.get(&url)).header("accept", "text/event-stream");
+        let stream = within("the stream", get.send()).await.unwrap();
+        assert_eq!(stream.status(), 200);
+        let operation = json!({ "query": "subscription { events(channel: \"quiet\") { id } }", "extensions": { "operationId": "1" } });
+        let post =
+            with(client.post(&url)).header("content-type", "application/json").body(operation.to_string());
+        assert_eq!(within("the operation", post.send()).await.unwrap().status(), 202);
+        within("the end of the stream", stream.text()).await.unwrap()
+    };
+    let (multipart, legacy, single) = tokio::join!(multipart, legacy, single);
+    assert!(multipart.contains(r#""payload":null"#) && multipart.contains("TOKEN_EXPIRED"), "{multipart}");
+    assert!(multipart.ends_with("--graphql--\r\n"), "{multipart}");
+    assert_eq!(legacy, (4403, "Forbidden".to_owned()));
+    assert!(single.contains("TOKEN_EXPIRED"), "{single}");
+    assert!(single.ends_with("event: complete\ndata: {\"id\":\"1\"}\n\n"), "{single}");
 }
 
 /// The leeway is for both: a token that was let in late ends late.

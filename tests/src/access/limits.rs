@@ -157,6 +157,34 @@ async fn a_user_begins_so_many_operations_in_a_minute() {
     assert_eq!(socket.receive().await["type"], "pong");
 }
 
+#[tokio::test]
+async fn reserved_streams_count_as_all_others_do() {
+    let builder = builder().env("TIDINGS_LIMITS_CONNECTIONS_PER_USER", "1");
+    let daemon = builder.env("TIDINGS_LIMITS_OPERATIONS_PER_MINUTE", "1").start().await;
+    let alice = token("alice", "acme");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/graphql/stream", daemon.address);
+    let send = async |request: reqwest::RequestBuilder| {
+        within("an answer", request.bearer_auth(&alice).send()).await.unwrap()
+    };
+    let reserve = async || send(client.put(&url)).await.text().await.unwrap();
+    let (first, second) = (reserve().await, reserve().await);
+    let stream = async |reservation: &str| {
+        let get = client.get(&url).header("accept", "text/event-stream");
+        send(get.header("x-graphql-event-stream-token", reservation)).await
+    };
+    let open = stream(&first).await;
+    assert_eq!(open.status(), 200);
+    refused(stream(&second).await, "TOO_MANY_CONNECTIONS").await;
+    let begin = async |id: &str| {
+        let operation = json!({ "query": QUIET, "extensions": { "operationId": id } }).to_string();
+        let post = client.post(&url).header("content-type", "application/json").body(operation);
+        send(post.header("x-graphql-event-stream-token", &first)).await
+    };
+    assert_eq!(begin("1").await.status(), 202);
+    refused(begin("2").await, "TOO_MANY_OPERATIONS").await;
+}
+
 /// A daemon that delivers so many results a second to one user.
 async fn delivering(database: &Database, per_second: &str) -> Daemon {
     let builder = Daemon::builder(&database.conninfo());

@@ -28,6 +28,8 @@ mod refresh;
 
 mod revocation;
 
+mod secrecy;
+
 mod tls;
 
 use std::sync::Arc;

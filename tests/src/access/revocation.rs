@@ -33,7 +33,7 @@ fn issued(user: &str, tenant: &str, in_seconds: i64) -> String {
 }
 
 /// What `tidings` with these arguments says, and whether it is content.
-async fn tidings(database: &Database, arguments: &[&str]) -> (bool, String) {
+pub(super) async fn tidings(database: &Database, arguments: &[&str]) -> (bool, String) {
     let binary =
         std::env::var("TIDINGS_BIN").expect("TIDINGS_BIN names the daemon's binary; run `make test`");
     let mut command = Command::new(binary);

@@ -147,23 +147,3 @@ async fn graphql_sse_in_single_connection_mode_comes_back_after_a_kill() {
 async fn graphql_sse_in_eager_single_connection_mode_comes_back_after_a_kill() {
     comes_back(script("graphql-sse-single.mjs", &["--eager"])).await;
 }
-
-/// It says by itself where it stood, so nothing is lost and nothing comes twice.
-#[tokio::test]
-async fn the_event_source_of_chromium_goes_on_after_a_kill() {
-    let database = database_with_orders().await;
-    let mut first = builder(&database).start().await;
-    let mut client = script("browser-event-source.mjs", &[])(&format!("http://{}/graphql", first.address));
-    live(&mut client).await;
-    insert(&database, 1..=3).await;
-    for id in 1..=3 {
-        assert_eq!(row(&mut client).await, id);
-    }
-    first.kill().await;
-    insert(&database, 4..=6).await;
-    let _second = builder(&database).env("TIDINGS_LISTEN", &first.address).start().await;
-    insert(&database, 7..=9).await;
-    for id in 4..=9 {
-        assert_eq!(row(&mut client).await, id);
-    }
-}

@@ -102,6 +102,11 @@ async fn the_event_source_of_chromium_resumes_by_itself_after_a_kill_and_loses_n
     loses_nothing(|url| EventSource(Script::start_with("event-source.mjs", url, QUERY, &token, &[]))).await;
 }
 
+#[tokio::test]
+async fn the_event_source_of_chromium_on_a_reserved_stream_resumes_by_itself_and_loses_nothing() {
+    loses_nothing(script("event-source-single.mjs", &[])).await;
+}
+
 /// curl, which prints the stream, and the last `id:` that it has printed.
 struct Curl {
     url: String,

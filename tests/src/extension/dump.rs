@@ -40,6 +40,7 @@ const SETUP: &str = r#"
     insert into shop.t values (1, 'acme', 5);
     insert into shop.p values (1, 'acme');
     select publish_event('c', 'e', '{}');
+    select tidings.kick(user_id => 'alice');
 "#;
 
 #[tokio::test]
@@ -51,10 +52,12 @@ async fn attachments_are_kept_and_events_are_not() {
 
     let copied = restored.connect().await;
     assert!(copied.events().await.is_empty());
+    assert_eq!(copied.line("select tidings.kick(user_id => 'bob')").await, "2", "numbers go on");
+    copied.run("select tidings.lift_kick(2)").await;
     let registered =
         "select string_agg(to_jsonb(a)::text, ' ' order by type_name) from tidings.attachments a";
     assert_eq!(copied.line(registered).await, session.line(registered).await);
-    for kept in ["tidings.definitions", "tidings.defined_names"] {
+    for kept in ["tidings.definitions", "tidings.defined_names", "tidings.revocations"] {
         let lines = format!("select to_jsonb(d)::text from {kept} d order by 1");
         assert_eq!(copied.lines(&lines).await, session.lines(&lines).await);
     }

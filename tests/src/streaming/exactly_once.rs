@@ -24,9 +24,9 @@ const CHANGES_MAX: u32 = 30;
 const ROWS: i32 = 40;
 
 /// The row whose change says that everything else has been written.
-pub(super) const LAST_ROW: i32 = -1;
+pub(crate) const LAST_ROW: i32 = -1;
 
-pub(super) const SETUP: &str = "
+pub(crate) const SETUP: &str = "
     create extension tidings;
     create table counters (id int primary key, version bigint not null default 0, tenant text default 'acme');
     insert into counters select generate_series(1, 40) union all select generate_series(100, 123)
@@ -34,7 +34,7 @@ pub(super) const SETUP: &str = "
     select attach_trigger('counters', type_name => 'Counter', tenant_column => 'tenant');
 ";
 
-pub(super) const QUERY: &str = "subscription { counterUpdated { id version } }";
+pub(crate) const QUERY: &str = "subscription { counterUpdated { id version } }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn concurrent_writers_reach_both_transports_exactly_once_and_in_row_order() {
@@ -88,7 +88,7 @@ async fn run(restart: bool) {
 }
 
 /// Prints the line that says what was delivered, and fails unless it is exactly what was stored.
-pub(super) fn reconcile(transport: &str, stored: &[(i32, i64)], received: &[(i32, i64)]) {
+pub(crate) fn reconcile(transport: &str, stored: &[(i32, i64)], received: &[(i32, i64)]) {
     let expected: HashSet<_> = stored.iter().copied().collect();
     let distinct: HashSet<_> = received.iter().copied().collect();
     let missing = expected.difference(&distinct).count();
@@ -119,7 +119,7 @@ async fn read_socket(mut socket: Socket) -> Vec<(i32, i64)> {
 }
 
 /// Records a result; true if it was the last.
-pub(super) fn take(result: &Value, received: &mut Vec<(i32, i64)>) -> bool {
+pub(crate) fn take(result: &Value, received: &mut Vec<(i32, i64)>) -> bool {
     let row = &result["data"]["counterUpdated"];
     let id = i32::try_from(row["id"].as_i64().unwrap_or_else(|| panic!("{result}"))).unwrap();
     received.push((id, row["version"].as_str().unwrap().parse().unwrap()));
@@ -128,7 +128,7 @@ pub(super) fn take(result: &Value, received: &mut Vec<(i32, i64)>) -> bool {
 
 /// Runs one writer: transactions of several changes, some rolled back, some in part, some slow.
 /// When the server goes away the transaction under way is given up; the table tells what became of it.
-pub(super) async fn write(url: String, seed: u64, transactions: u32) {
+pub(crate) async fn write(url: String, seed: u64, transactions: u32) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut client = connect(&url).await;
     for _ in 0..transactions {
@@ -190,7 +190,7 @@ async fn wait_for_events(url: &str, count: i64) {
     .await;
 }
 
-pub(super) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
+pub(crate) async fn connect(url: &str) -> Result<Client, tokio_postgres::Error> {
     let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
     tokio::spawn(connection);
     Ok(client)

@@ -8,7 +8,7 @@ mod clients;
 
 mod crash;
 
-mod exactly_once;
+pub(crate) mod exactly_once;
 
 mod isolation;
 

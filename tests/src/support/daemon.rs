@@ -2,37 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header, encode};
-use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::Notify;
 
+use super::log::Reader;
 use super::within;
 
 /// The secret that the daemons of this suite verify tokens with.
 pub const SECRET: &str = "the test suite's secret, long enough for HS256";
 
-/// What stands before an address in the log.
-const LISTENING: &str = "listening address=";
+/// What stands before an address in the log, as text and as JSON.
+const ADDRESS: [&str; 2] = ["address=", "\"address\":\""];
 
 /// A daemon, killed when dropped.
 pub struct Daemon {
     child: Child,
     /// Host and port.
     pub address: String,
-    log: Arc<Log>,
+    log: Reader,
 }
 
-/// Every line that the daemon wrote, and a signal for each.
-#[derive(Default)]
-struct Log {
-    lines: Mutex<Vec<String>>,
-    grown: Notify,
+impl Drop for Daemon {
+    /// Ends the daemon, and fails the test if it has logged what it must not.
+    fn drop(&mut self) {
+        let _ = self.child.start_kill();
+        self.log.finish();
+    }
 }
 
 /// Starts daemons with settings of their own.
@@ -56,21 +54,19 @@ impl Builder {
     pub async fn spawn(self) -> Daemon {
         let binary =
             std::env::var("TIDINGS_BIN").expect("TIDINGS_BIN names the daemon's binary; run `make test`");
-        let mut child = Command::new(binary)
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let child = Command::new(binary)
             .arg("serve")
             .env_clear()
             .envs(&self.0)
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(writer.try_clone().expect("the pipe's other end"))
+            .stderr(writer)
             .kill_on_drop(true)
             .spawn()
             .expect("the daemon starts");
-        let log = Arc::new(Log::default());
-        tokio::spawn(collect(child.stdout.take().unwrap(), log.clone()));
-        tokio::spawn(collect(child.stderr.take().unwrap(), log.clone()));
-        let mut daemon = Daemon { child, address: String::new(), log };
+        let mut daemon = Daemon { child, address: String::new(), log: Reader::start(reader) };
         daemon.address = daemon.addresses(1).await.remove(0);
         daemon
     }
@@ -85,6 +81,8 @@ impl Daemon {
             .env("TIDINGS_AUTH", "jwt")
             .env("TIDINGS_JWT_SECRET", SECRET)
             .env("TIDINGS_ADMIN_ROLES", "admin")
+            // Much is logged, so that what must not be in a log is noticed.
+            .env("TIDINGS_LOG_FILTER", "debug")
     }
 
     /// The usual daemon, ready.
@@ -94,11 +92,13 @@ impl Daemon {
 
     /// The first addresses that it listens on, as many as asked for.
     pub async fn addresses(&self, count: usize) -> Vec<String> {
-        self.wait_for_logs(LISTENING, count).await;
+        self.wait_for_logs("listening", count).await;
         let lines = self.log();
-        let lines = lines.lines().filter_map(|line| line.split_once(LISTENING));
-        let address = |after: &str| after.split_whitespace().next().unwrap_or_default().to_owned();
-        lines.map(|(_, after)| address(after)).collect()
+        let address = |line: &str| {
+            let after = ADDRESS.iter().find_map(|before| line.split_once(before))?.1;
+            after.split(['"', ' ']).next().map(str::to_owned)
+        };
+        lines.lines().filter(|line| line.contains("listening")).filter_map(address).collect()
     }
 
     /// Sends it a signal.
@@ -122,11 +122,11 @@ impl Daemon {
     pub async fn wait_for_logs(&self, text: &str, count: usize) -> String {
         within(&format!("{count} log lines with {text:?}"), async {
             loop {
-                let grown = self.log.grown.notified();
+                let log = &self.log.log;
+                let grown = log.grown.notified();
                 tokio::pin!(grown);
                 grown.as_mut().enable();
-                if let Some(line) =
-                    self.log.lines.lock().iter().filter(|line| line.contains(text)).nth(count - 1)
+                if let Some(line) = log.lines.lock().iter().filter(|line| line.contains(text)).nth(count - 1)
                 {
                     return line.clone();
                 }
@@ -155,7 +155,7 @@ impl Daemon {
 
     /// Everything logged so far.
     pub fn log(&self) -> String {
-        self.log.lines.lock().join("\n")
+        self.log.log.lines.lock().join("\n")
     }
 
     /// Kills it as nothing else does, and waits for the exit.
@@ -167,14 +167,6 @@ impl Daemon {
     pub async fn terminate(&mut self) -> std::process::ExitStatus {
         self.signal("TERM").await;
         within("the daemon's exit", self.child.wait()).await.unwrap()
-    }
-}
-
-async fn collect(output: impl AsyncRead + Unpin, log: Arc<Log>) {
-    let mut lines = BufReader::new(output).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        log.lines.lock().push(line);
-        log.grown.notify_waiters();
     }
 }
 

@@ -6,6 +6,8 @@ pub mod daemon;
 
 pub(crate) mod database;
 
+pub mod log;
+
 pub mod files;
 
 pub mod certificates;

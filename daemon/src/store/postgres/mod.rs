@@ -2,6 +2,8 @@
 
 mod pool;
 
+mod privileges;
+
 mod statements;
 
 use std::collections::HashMap;
@@ -15,6 +17,8 @@ use serde_json::{Map, Value};
 use tokio_postgres::{Config, Row};
 
 use pool::{Connections, Trouble, in_time, settle};
+
+pub use privileges::missing_privileges;
 
 use super::owner::{Owner, Principal};
 use super::reservation::{

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::ConnectInfo;
 use axum::http::header::{CONNECTION, TRANSFER_ENCODING};
 use axum::http::{HeaderValue, Request, Response, Version};
 use futures_util::future::BoxFuture;
@@ -20,7 +19,7 @@ use tower::ServiceExt;
 
 use super::presence::{Presence, UnderWay};
 use super::streams::{Offer, Streams};
-use crate::access::arrival::{Arrival, Peer};
+use crate::access::arrival::Arrival;
 use crate::config::ClientLimits;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
@@ -124,9 +123,6 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let under_way = Arc::new(self.presence.begin(request.version() >= Version::HTTP_2));
         request.extensions_mut().insert(self.arrival);
-        if let Peer::Tcp(address) = self.arrival.peer {
-            request.extensions_mut().insert(ConnectInfo(address));
-        }
         // A WebSocket over HTTP/2 goes on after its answer.
         request.extensions_mut().insert(under_way.clone());
         let last = may_disagree_about_its_length(&request);

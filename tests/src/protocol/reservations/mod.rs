@@ -9,3 +9,5 @@ mod streams;
 mod nodes;
 
 mod resume;
+
+mod settings;

@@ -3,6 +3,7 @@
 use super::client::Reservation;
 use super::streams::{CHAT, begin, next, next_data, publish, said};
 use crate::protocol::alice;
+use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, token};
 use crate::support::database::Database;
 use crate::support::within;
@@ -158,4 +159,45 @@ async fn without_privileges_the_store_says_what_to_do() {
     let line = daemon.wait_for_log("the store of reservations does not answer").await;
     assert!(line.contains("tidings.grant_daemon"), "{line}");
     assert_eq!(daemon.metric("tidings_reservation_store_failures_total").await, "1");
+}
+
+#[tokio::test]
+async fn s22_while_the_database_is_away_who_resumes_is_told_to_come_back() {
+    let cluster = Cluster::start();
+    let connect = async || {
+        let (sql, connection) =
+            tokio_postgres::connect(&cluster.url("postgres"), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        sql
+    };
+    connect().await.batch_execute("create extension tidings").await.unwrap();
+    let daemon = Daemon::start(&cluster.url("postgres")).await;
+    let reservation = Reservation::make(&daemon, &alice()).await;
+    let mut stream = reservation.open(&daemon, None).await;
+    reservation.subscribe(&daemon, "1", CHAT).await;
+    connect().await.batch_execute("select publish_event('chat', 'said', '1')").await.unwrap();
+    assert_eq!(next_data(&mut stream).await, said("1", 1));
+    let id = stream.last_id();
+    drop(stream);
+    cluster.pg_ctl("stop");
+    let shed = reservation.get(&daemon, id.as_deref()).await;
+    assert_eq!(shed.status(), 200);
+    let text = shed.text().await.unwrap();
+    assert!(text.starts_with("retry: ") && text.ends_with("\n\n"), "{text:?}");
+    let (status, body) = reservation.post(&daemon, "2", CHAT).await;
+    assert_eq!(status, 503, "{body}");
+    assert_eq!(reservation.get(&daemon, None).await.status(), 503);
+    cluster.pg_ctl("start");
+    connect().await.batch_execute("select publish_event('chat', 'said', '2')").await.unwrap();
+    // As EventSource does, if with less patience.
+    let event = within("the stream", async {
+        loop {
+            let mut stream = reservation.open(&daemon, id.as_deref()).await;
+            if let Some(event) = stream.next_event().await {
+                break event;
+            }
+        }
+    })
+    .await;
+    assert!(event.data.starts_with(r#"{"id":"1","payload":{"data":{"events":{"data":2}}"#), "{event:?}");
 }

@@ -1,17 +1,17 @@
 // Chromium's own EventSource on a reserved stream, as a page without a library uses it: the reservation and the
 // operation by fetch, and the stream by EventSource, which comes back by itself with Last-Event-ID.
 //
-//   node browser-event-source.mjs URL DOCUMENT --token TOKEN [--extensions JSON]
+//   node event-source-single.mjs URL DOCUMENT --token TOKEN [--extensions JSON]
 //
 // Prints the payload of each `next`. The token is in the query parameter `access_token` too, because EventSource
 // sends no headers.
 
 import { request, token, url } from './arguments.mjs';
-import { blank } from './chromium.mjs';
+import { ownPage } from './chromium.mjs';
 
 const say = (value) => process.stdout.write(`${JSON.stringify(value)}\n`);
 
-const { page } = await blank(url);
+const { page } = await ownPage(url);
 await page.exposeFunction('say', say);
 await page.evaluate(
   async ({ url, token, request }) => {
