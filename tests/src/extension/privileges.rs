@@ -166,7 +166,8 @@ async fn the_daemon_reads_events_and_keeps_reservations() {
             "select * from tidings.events, tidings.attachments, tidings.definitions, tidings.retention_floor, tidings.stats;
              select tidings.history_id(), tidings.maintain(), tidings.stats(); listen tidings;
              insert into tidings.connections (token_hash, principal, expires_at) values ('\\x00', 'ada', now() + interval '1 h');
-             insert into tidings.documents (token_hash, operation_id, query) values ('\\x00', '1', 'subscription { a }');
+             insert into tidings.documents (token_hash, operation_id, number, query, bytes)
+                values ('\\x00', '1', 1, 'subscription { a }', 18);
              update tidings.connections set node = 'n1', lease_until = now(); delete from tidings.connections",
         )
         .await;
