@@ -226,6 +226,10 @@ impl Attacked {
                     let code = u16::from(frame.expect("a close has a code").code);
                     // Of the two only the older protocol has it, for who is rejected (L1).
                     assert!(code != 1011 || subprotocol == "graphql-ws", "an internal error");
+                    assert!(
+                        code != 1000 || subprotocol == "graphql-ws",
+                        "W13: clients come back without a pause"
+                    );
                     return self.count(code);
                 }
                 Some(Ok(Message::Text(text))) => {
