@@ -18,7 +18,7 @@ use super::token::{Token, TokenHash};
 use crate::metrics::ReservationMetrics;
 use crate::shutdown::Shutdown;
 
-/// Time for the lease of a stream that has ended to do so, too, and how often to look.
+/// Time for the lease of a stream that has ended to do so, too, and the pause between two looks.
 const RELEASE_TIME: Duration = Duration::from_secs(2);
 const RELEASE_PAUSE: Duration = Duration::from_millis(10);
 
@@ -158,14 +158,16 @@ impl Reservations {
         token: TokenHash,
         principal: &Principal,
         served: &Served,
-        take_over: bool,
+        mut take_over: bool,
     ) -> Result<Fulfilment, StoreError> {
         let began = Instant::now();
         loop {
             let answer = self.shared.store.fulfil(token, principal.clone(), served.clone(), take_over).await;
             match answer {
-                Err(StoreError::Open(by)) if self.shared.is_ending(&by) && began.elapsed() < RELEASE_TIME => {
+                Err(StoreError::Open(by)) if self.shared.is_ending(&by) => {
                     tokio::time::sleep(RELEASE_PAUSE).await;
+                    // The end of the lease was lost: nobody else knows better than we do.
+                    take_over = began.elapsed() >= RELEASE_TIME;
                 }
                 answer => return answer,
             }
