@@ -388,7 +388,8 @@ async fn nobody_comes_in_before_kicks_are_known() {
     };
     let told = daemon.wait_for_log("kicks cannot be read").await;
     assert!(told.contains("run SELECT tidings.grant_daemon"), "{told}");
-    assert!(readyz().await.starts_with("kicks have not been read yet"));
+    within("the reason", async { while !readyz().await.starts_with("kicks have not been read yet") {} })
+        .await;
     let authorization = format!("Bearer {}", issued("alice", "acme", 0));
     let refused = code(ask(&daemon, "", &[("authorization", &authorization)]).await).await;
     assert_eq!(refused, (503, "NOT_READY".to_owned()));
