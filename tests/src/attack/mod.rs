@@ -5,6 +5,10 @@
 
 mod documents;
 
+mod replay;
+
+mod reservations;
+
 mod side_channels;
 
 mod sockets;
