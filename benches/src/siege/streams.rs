@@ -19,6 +19,8 @@ use crate::attack::{text_frame, upgrade};
 const SUBSCRIPTION: &str = "subscription { events(channel: \"siege\") { data } }";
 /// What stands before the time of an event's publication in its result.
 const DATA: &[u8] = b"\"events\":{\"data\":";
+/// Ages beyond an hour are not told apart; none is expected.
+const AGE_US_MAX: u64 = 3_600_000_000;
 /// Time for the last events of a phase to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -40,7 +42,7 @@ impl Streams {
     pub(crate) async fn open(arguments: &Arguments) -> Result<Self> {
         let shared = Arc::new(Shared {
             start: Instant::now(),
-            ages: Mutex::new(Histogram::new(3)?),
+            ages: Mutex::new(Histogram::new_with_bounds(1, AGE_US_MAX, 3)?),
             received: AtomicU64::new(0),
             grown: Notify::new(),
             lost: Mutex::new(None),
@@ -48,12 +50,10 @@ impl Streams {
         for number in 0..arguments.streams {
             let socket = TcpStream::connect(&arguments.address).await.context("connecting to the daemon")?;
             socket.set_nodelay(true)?;
-            let (socket, rest) = if number % 2 == 0 {
-                sse(arguments, socket).await?
-            } else {
-                websocket(arguments, socket).await?
-            };
-            tokio::spawn(listen(shared.clone(), socket, rest));
+            let framed = number % 2 == 1;
+            let socket =
+                if framed { websocket(arguments, socket).await? } else { sse(arguments, socket).await? };
+            tokio::spawn(listen(shared.clone(), socket, framed));
         }
         Ok(Self { shared })
     }
@@ -96,7 +96,7 @@ impl Streams {
     }
 }
 
-async fn sse(arguments: &Arguments, mut socket: TcpStream) -> Result<(TcpStream, Vec<u8>)> {
+async fn sse(arguments: &Arguments, mut socket: TcpStream) -> Result<TcpStream> {
     let body = json!({ "query": SUBSCRIPTION }).to_string();
     let head = format!(
         "POST /graphql HTTP/1.1\r\nhost: {}\r\naccept: text/event-stream\r\ncontent-type: application/json\r\n\
@@ -106,11 +106,11 @@ async fn sse(arguments: &Arguments, mut socket: TcpStream) -> Result<(TcpStream,
         body.len()
     );
     socket.write_all((head + &body).as_bytes()).await?;
-    let rest = until(&mut socket, "\nid: ").await?;
-    Ok((socket, rest))
+    until(&mut socket, "\nid: ").await?;
+    Ok(socket)
 }
 
-async fn websocket(arguments: &Arguments, mut socket: TcpStream) -> Result<(TcpStream, Vec<u8>)> {
+async fn websocket(arguments: &Arguments, mut socket: TcpStream) -> Result<TcpStream> {
     let mut hello = upgrade(&arguments.address);
     let init = json!({ "type": "connection_init", "payload": { "token": arguments.token } });
     hello.extend(text_frame(&init.to_string()));
@@ -120,61 +120,82 @@ async fn websocket(arguments: &Arguments, mut socket: TcpStream) -> Result<(TcpS
     let mut messages = text_frame(&subscribe.to_string());
     messages.extend(text_frame(r#"{"type":"ping"}"#));
     socket.write_all(&messages).await?;
-    let rest = until(&mut socket, "pong").await?;
-    Ok((socket, rest))
+    // Nothing is published yet, so this is the last of what comes now.
+    until(&mut socket, "\"type\":\"pong\"}").await?;
+    Ok(socket)
 }
 
-async fn until(socket: &mut TcpStream, text: &str) -> Result<Vec<u8>> {
+async fn until(socket: &mut TcpStream, text: &str) -> Result<()> {
     let mut received = Vec::new();
     while memmem::find(&received, text.as_bytes()).is_none() {
         if socket.read_buf(&mut received).await? == 0 {
             bail!("no {text:?} in {}", String::from_utf8_lossy(&received));
         }
     }
-    Ok(received)
+    Ok(())
 }
 
 /// Notes results until the stream ends, which it must not.
-async fn listen(shared: Arc<Shared>, mut socket: TcpStream, mut rest: Vec<u8>) {
-    let mut pongs = 0_u32;
-    rest.clear();
+async fn listen(shared: Arc<Shared>, mut socket: TcpStream, framed: bool) {
+    let mut rest = Vec::new();
     loop {
+        let (mut taken, mut pings) = (0, 0);
+        if framed {
+            while let Some((opcode, payload, end)) = frame(&rest[taken..]) {
+                note(&shared, payload);
+                pings += u32::from(opcode == PING);
+                taken += end;
+            }
+        } else if let Some(end) = memmem::rfind(&rest, b"\n\n") {
+            taken = end + 2;
+            note(&shared, &rest[..taken]);
+        }
+        rest.drain(..taken);
+        for _ in 0..pings {
+            // Masked with zeros.
+            let _ = socket.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await;
+        }
         match socket.read_buf(&mut rest).await {
             Ok(1..) => {}
             ended => {
                 shared.lost.lock().get_or_insert_with(|| format!("{ended:?}"));
+                shared.grown.notify_waiters();
                 return;
             }
-        }
-        let taken = note(&shared, &rest, &mut pongs);
-        rest.drain(..taken);
-        for _ in 0..std::mem::take(&mut pongs) {
-            // A pong of RFC 6455, masked with zeros.
-            let _ = socket.write_all(&[0x8a, 0x80, 0, 0, 0, 0]).await;
         }
     }
 }
 
-/// Notes every whole result in what was received; returns how much of it is done with.
-fn note(shared: &Shared, received: &[u8], pongs: &mut u32) -> usize {
-    let mut done = 0;
-    while let Some(at) = memmem::find(&received[done..], DATA) {
-        let begin = done + at + DATA.len();
-        let Some(length) = received[begin..].iter().position(|byte| !byte.is_ascii_digit()) else { break };
-        let digits = std::str::from_utf8(&received[begin..begin + length]).unwrap_or_default();
+const PING: u8 = 9;
+
+/// The opcode and payload of the frame that the daemon's bytes begin with, and where it ends, once it is whole.
+fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
+    let (first, length) = (bytes.first()?, bytes.get(1)?);
+    let (begin, length) = match length {
+        126 => (4, usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?]))),
+        127 => (10, usize::try_from(u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?)).ok()?),
+        short => (2, usize::from(*short)),
+    };
+    Some((first & 0x0f, bytes.get(begin..begin + length)?, begin + length))
+}
+
+/// Notes every result among whole messages.
+fn note(shared: &Shared, messages: &[u8]) {
+    for at in memmem::find_iter(messages, DATA) {
+        let digits = &messages[at + DATA.len()..];
+        let length = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+        let published: Option<u64> =
+            std::str::from_utf8(&digits[..length]).ok().and_then(|text| text.parse().ok());
+        let Some(published) = published else {
+            shared
+                .lost
+                .lock()
+                .get_or_insert_with(|| format!("no time in {}", String::from_utf8_lossy(messages)));
+            continue;
+        };
         let now = u64::try_from(shared.start.elapsed().as_micros()).unwrap_or(u64::MAX);
-        let published: u64 = digits.parse().unwrap_or(now);
-        // Ages beyond an hour saturate; none is expected.
         shared.ages.lock().saturating_record(now.saturating_sub(published).max(1));
         shared.received.fetch_add(1, Ordering::Release);
         shared.grown.notify_waiters();
-        done = begin + length;
     }
-    // An empty ping of the WebSocket comes alone, between messages.
-    if received.ends_with(&[0x89, 0x00]) {
-        *pongs += 1;
-        return received.len();
-    }
-    // A result that is cut is found again from its beginning.
-    done.max(received.len().saturating_sub(4096))
 }

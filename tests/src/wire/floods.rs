@@ -31,6 +31,7 @@ async fn rapid_resets_end_the_connection() {
     // Whatever the daemon does not take any more, it has said why.
     frames.send(&flood).await;
     assert_eq!(frames.sent_away().await, Some(ENHANCE_YOUR_CALM));
+    assert!(!daemon.log().contains("h2::"), "a client's mistakes fill no disk: {}", daemon.log());
     neighbours.notice_nothing().await;
 }
 
