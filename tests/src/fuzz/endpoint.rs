@@ -180,8 +180,8 @@ fn status(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(&answer[..answer.len().min(400)]).into_owned();
     let status: u16 = text.split(' ').nth(1).unwrap().parse().unwrap();
     let known = [
-        100, 101, 200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 414, 415, 417, 421,
-        422, 426, 429, 431, 503, 505,
+        100, 101, 200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 417,
+        421, 422, 426, 429, 431, 503, 505,
     ];
     assert!(known.contains(&status), "{text}");
     status.to_string()
