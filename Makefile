@@ -3,7 +3,7 @@
 #   PG_CONFIG=/path/to/pg_config   build against, install into and run that PostgreSQL (14 to 18)
 #   CARGO_TARGET_DIR=...           build there instead of in target/
 
-.PHONY: help demo install test lint fmt ui bench endurance clean
+.PHONY: help demo install test lint fmt ui bench endurance fuzz clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -33,6 +33,9 @@ bench: ## Fan-out: deliveries per CPU second and latency, every delivery reconci
 
 endurance: ## What 100,000 clients of each transport leave behind, and what streams notice of an attack
 	@scripts/endurance.sh
+
+fuzz: ## Ten minutes of inputs that nobody foresaw; what fails is kept in tests/corpus/fuzz
+	@scripts/fuzz.sh
 
 clean: ## Stop private clusters and remove what was built
 	@scripts/clean.sh

@@ -109,3 +109,19 @@ for count in "${subscribers[@]}"; do
         row "$count" "$transport" --events $((rate * 20)) --rate "$rate"
     done
 done
+
+echo
+echo "Clients that come back at once after a restart, each with its cursor (limits of attempts off):"
+echo
+storm() { # storm STEP ARGUMENTS...
+    "${on_last_core[@]}" "$target/release/storm" "$1" --address "127.0.0.1:$port" --token "$token" \
+        --database-url "$database" --cursors "$bench/cursors" "${@:2}"
+}
+export TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0
+start_daemon
+storm collect
+stop_daemon
+start_daemon
+storm return --clients 5000
+curl -sS "http://127.0.0.1:$port/metrics" | sed -n 's/^tidings_replay_reads_total /statements that read missed events: /p'
+stop_daemon

@@ -106,6 +106,8 @@ pub struct ClientLimits {
     pub deliveries_per_second: u32,
     /// Sockets in all; more are closed at once.
     pub sockets: usize,
+    /// Sockets from one address; 0 is without bound.
+    pub sockets_per_address: usize,
     /// Running subscriptions of one connection; more are refused.
     pub subscriptions: usize,
     /// Bytes of a request body or of a WebSocket message.
@@ -203,6 +205,7 @@ impl Default for Config {
                 operations_per_minute: 6_000,
                 deliveries_per_second: 0,
                 sockets: 60_000,
+                sockets_per_address: 20_000,
                 subscriptions: 256,
                 body_bytes: 2 << 20,
                 header_bytes: 16 << 10,
@@ -276,11 +279,7 @@ impl Config {
 
     /// All bounds of reservations: a stream of theirs runs as many operations as any connection.
     pub fn reservation_limits(&self) -> ReservationLimits {
-        ReservationLimits {
-            documents: self.limits.subscriptions,
-            bytes: self.limits.body_bytes,
-            ..self.reservations
-        }
+        ReservationLimits { documents: self.limits.subscriptions, ..self.reservations }
     }
 
     /// Checks what no setting can check alone.

@@ -87,6 +87,9 @@ pub enum ClientError {
     /// The user has streams on all the reservations that are allowed; the limit.
     #[error("You already have {0} streams open.")]
     TooManyReservations(usize),
+    /// The operations of a reservation are too large together; the limit in bytes.
+    #[error("The operations of this reservation take more than {0} bytes; end some of them.")]
+    ReservationTooLarge(usize),
     /// There are all the reservations that may be.
     #[error("The server has too many reservations; try again later.")]
     ReservationsFull,
@@ -176,6 +179,7 @@ impl ClientError {
             Self::StreamOpen => "STREAM_OPEN",
             Self::OperationIdTaken => "OPERATION_ID_TAKEN",
             Self::TooManyReservations(_) => "TOO_MANY_RESERVATIONS",
+            Self::ReservationTooLarge(_) => "RESERVATION_TOO_LARGE",
             Self::ReservationsFull => "RESERVATIONS_FULL",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::Overloaded => "OVERLOADED",
@@ -208,7 +212,7 @@ impl ClientError {
             Self::TooSlow => 408,
             Self::StreamOpen | Self::OperationIdTaken => 409,
             Self::ReservationGone => 410,
-            Self::TooLarge(_) => 413,
+            Self::TooLarge(_) | Self::ReservationTooLarge(_) => 413,
             Self::UnsupportedMediaType => 415,
             Self::TooManyAttempts(_)
             | Self::TooManyConnections(..)

@@ -1,13 +1,14 @@
 // What every client script here takes:
 //
 //   node CLIENT.mjs URL DOCUMENT [--token TOKEN] [--variables JSON] [--extensions JSON] [--count N]
-//     [--over TRANSPORT] [--resume] [--eager]
+//     [--over TRANSPORT] [--resume] [--eager] [--refresh TOKEN]
 //
 // Standard output is lines of JSON: first {"subscribed":true}, when the subscription is live (what is
 // published after it must arrive), then each result. After N results, or when the operation is
 // complete, the script exits with 0; after an error with 1 and the error on standard error. Clients that
 // speak more than one protocol are told which by --over. With --resume, a client that comes back by itself
-// asks for what it has missed: the extensions of its request name the cursor of the last result.
+// asks for what it has missed: the extensions of its request name the cursor of the last result. --refresh
+// brings a new token to the live connection, and {"refreshed":true} says that it was taken.
 
 import { parseArgs } from 'node:util';
 
@@ -21,11 +22,12 @@ const { values, positionals } = parseArgs({
     over: { type: 'string' },
     resume: { type: 'boolean' },
     eager: { type: 'boolean' },
+    refresh: { type: 'string' },
   },
 });
 
 export const [url, query] = positionals;
-export const { token, over, resume, eager } = values;
+export const { token, over, resume, eager, refresh } = values;
 export const request = {
   query,
   ...(values.variables ? { variables: JSON.parse(values.variables) } : {}),

@@ -3,7 +3,7 @@
 
 import { createClient } from 'graphql-ws';
 import { WebSocket } from 'ws';
-import { print, request, subscribed, token, url } from './arguments.mjs';
+import { print, refresh, request, subscribed, token, url } from './arguments.mjs';
 
 // The protocol does not confirm a subscription. Messages are taken in order, so the pong to a ping
 // that was sent after `subscribe` says that it is live.
@@ -23,8 +23,13 @@ const client = createClient({
   keepAlive: 10_000,
   connectionParams: async () => (token ? { Authorization: `Bearer ${token}` } : {}),
   on: {
+    connected: (socket) => {
+      const payload = { authorization: `Bearer ${refresh}` };
+      if (refresh) socket.send(JSON.stringify({ type: 'ping', payload }));
+    },
     pong: (received, payload) => {
       if (received && payload?.subscribed) subscribed();
+      if (received && payload?.refreshed) process.stdout.write('{"refreshed":true}\n');
     },
   },
 });

@@ -2,7 +2,8 @@
 //!
 //! # Layout
 //!
-//! `subject` says who counts as one; `places` counts what is held, `buckets` what happens over time.
+//! `subject` says who counts as one; `places` counts what is held, `buckets` what happens over time, and
+//! `sockets` those that hold places before anybody knows whose they are.
 
 pub mod subject;
 
@@ -10,11 +11,13 @@ pub mod places;
 
 pub mod buckets;
 
+pub mod sockets;
+
 use std::sync::Arc;
 
 use buckets::{Bucket, Buckets, Period};
-use places::{KeyedPlace, KeyedPlaces};
-pub use places::{Place, Places};
+pub use places::Place;
+use places::{KeyedPlace, KeyedPlaces, Places};
 use subject::{Network, Subject};
 
 use crate::config::ClientLimits;

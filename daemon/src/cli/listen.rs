@@ -59,7 +59,8 @@ impl Entrances {
         let asked = if config.admin.listen.is_empty() { admin::router(admin) } else { admin::public() };
         let clients = protected(transport::router(endpoint).merge(asked));
         let reception = |door, router, limits| {
-            Reception::new(door, router, limits, tls.clone(), metrics.clone(), shutdown.clone())
+            let proxies = &config.trusted_proxies;
+            Reception::new(door, router, limits, proxies, tls.clone(), metrics.clone(), shutdown.clone())
         };
         let few = ClientLimits { sockets: OPERATORS_SOCKETS, ..config.limits };
         let clients = reception(Door::Endpoint, clients, config.limits);

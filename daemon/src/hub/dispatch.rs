@@ -45,6 +45,11 @@ impl Position {
         Self { event, cursor: seen.encode(), seen: Some(seen) }
     }
 
+    /// The highest id that has come by here.
+    pub fn top(&self) -> i64 {
+        self.seen.as_ref().map_or(0, |seen| seen.top)
+    }
+
     /// Whether everything in a set has come by here; if in doubt, no.
     pub fn includes(&self, set: &Cursor) -> bool {
         self.seen.as_ref().is_some_and(|seen| {

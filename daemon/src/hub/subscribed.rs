@@ -42,6 +42,11 @@ impl Subscribed {
         self.lock().current.as_ref().map(|subscriber| subscriber.mailbox.clone())
     }
 
+    /// Whether what it has seen goes up to an id; also if nobody wants it any more.
+    pub fn has_seen(&self, id: i64) -> bool {
+        self.lock().seen.as_ref().is_none_or(|seen| seen.top >= id)
+    }
+
     /// Whether its mailbox takes what it has missed; also if nobody wants it any more.
     pub fn has_room(&self) -> bool {
         self.mailbox().is_none_or(|mailbox| mailbox.has_room())

@@ -24,7 +24,7 @@ pub struct EndpointMetrics {
     pub refusals: Family<CaseLabel, Counter>,
     /// The same by the limit that was hit, as far as it was one of a client's.
     pub limit_rejections: Family<CaseLabel, Counter>,
-    /// Times that a bound of the listener was hit: `sockets`, `head`, `idle`, `write_stall`,
+    /// Times that a bound of the listener was hit: `sockets`, `sockets_per_address`, `head`, `idle`, `write_stall`,
     /// `stream_stall`.
     pub listener_limits: Family<CaseLabel, Counter>,
     /// Open sockets.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::Rng;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::Bounds;
@@ -14,8 +14,10 @@ use crate::hub::subscribed::Subscribed;
 use crate::metrics::ReplayMetrics;
 use crate::source::history::{History, HistoryError, Moment};
 
-/// Most groups that catch up at a time. Those who come meanwhile make up the next.
-const GROUPS_MAX: usize = 4;
+/// Most groups that catch up at a time, of those who are near the stream and of those who are far behind it. Who
+/// comes meanwhile is in the next.
+const NEAR_GROUPS_MAX: usize = 3;
+const FAR_GROUPS_MAX: usize = 1;
 
 /// Ids that a group reads in one statement at first; more while they hold few events.
 const WIDTH_MIN: i64 = 5_000;
@@ -33,19 +35,17 @@ const READINGS_MAX: usize = 8;
 const RETRY_PAUSE_MIN: Duration = Duration::from_millis(50);
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Brings whoever is behind to the stream, for ever.
+/// Results that a group hands over before the connections get a turn.
+const RESULTS_MAX: usize = 10_000;
+
+/// Brings whoever is behind to the stream, for ever. Whoever is far behind holds up nobody who is near.
 pub(super) async fn run(hub: Arc<Hub>, history: Arc<dyn History>, metrics: ReplayMetrics) {
-    let groups = Arc::new(Semaphore::new(GROUPS_MAX));
-    loop {
-        // Before they are taken, so that all who come while no place is free become one group.
-        let Ok(place) = groups.clone().acquire_owned().await else { return };
-        let (ready, full) = hub.behind().await.into_iter().partition(|it| it.has_room());
-        let replay = Replay { hub: hub.clone(), history: history.clone(), metrics: metrics.clone() };
-        replay.wait_for_room(full);
-        tokio::spawn(replay.bring(ready, place));
-    }
+    let replay = Replay { hub, history, metrics };
+    let (send, receive) = mpsc::unbounded_channel();
+    tokio::join!(replay.clone().bring_near(send), replay.bring_far(receive));
 }
 
+#[derive(Clone)]
 struct Replay {
     hub: Arc<Hub>,
     history: Arc<dyn History>,
@@ -53,6 +53,38 @@ struct Replay {
 }
 
 impl Replay {
+    async fn bring_near(self, far_behind: mpsc::UnboundedSender<Arc<Subscribed>>) {
+        let groups = Arc::new(Semaphore::new(NEAR_GROUPS_MAX));
+        loop {
+            // Before they are taken, so that all who come while no place is free become one group.
+            let Ok(place) = groups.clone().acquire_owned().await else { return };
+            let (ready, full): (Vec<_>, _) =
+                self.hub.behind().await.into_iter().partition(|it| it.has_room());
+            self.wait_for_room(full);
+            let top = self.hub.position().top().saturating_sub(LAST_SPAN);
+            let (near, far): (Vec<_>, _) = ready.into_iter().partition(|it| it.has_seen(top));
+            for subscribed in far {
+                // As many as there are subscriptions, at most.
+                let _ = far_behind.send(subscribed);
+            }
+            if !near.is_empty() {
+                tokio::spawn(self.clone().bring(near, place));
+            }
+        }
+    }
+
+    async fn bring_far(self, mut far_behind: mpsc::UnboundedReceiver<Arc<Subscribed>>) {
+        let groups = Arc::new(Semaphore::new(FAR_GROUPS_MAX));
+        let mut waiting = Vec::new();
+        loop {
+            let Ok(place) = groups.clone().acquire_owned().await else { return };
+            if far_behind.recv_many(&mut waiting, usize::MAX).await == 0 {
+                return;
+            }
+            tokio::spawn(self.clone().bring(std::mem::take(&mut waiting), place));
+        }
+    }
+
     async fn bring(self, waiting: Vec<Arc<Subscribed>>, _place: OwnedSemaphorePermit) {
         let began = Instant::now();
         let mut group = Group::of(waiting);
@@ -117,7 +149,7 @@ impl Replay {
             let expired = group.end_expired(&self.hub, passage.floor.as_ref(), bounds);
             self.metrics.count("expired", expired);
             // The connections that share this worker thread must get to their mailboxes before those are full.
-            for events in passage.events.chunks(64) {
+            for events in passage.events.chunks((RESULTS_MAX / group.len().max(1)).clamp(1, 64)) {
                 group.offer(&self.hub, events, moment);
                 tokio::task::yield_now().await;
             }

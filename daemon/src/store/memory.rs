@@ -185,8 +185,8 @@ impl MemoryStore {
         let mut state = self.state.lock();
         let reservation = state.get(token, principal)?;
         let before = reservation.served();
-        if before.is_some() && !take_over {
-            return Err(StoreError::Open);
+        if let Some(by) = before.as_ref().filter(|_| !take_over) {
+            return Err(StoreError::Open(by.clone()));
         }
         reservation.served = Some((served, now + LEASE));
         reservation.seen = now;
@@ -358,7 +358,7 @@ mod tests {
         let principal = ann.principal.clone();
         store.fulfil(token, principal.clone(), served(1), false).await.unwrap();
         let again = store.fulfil(token, principal.clone(), served(2), false).await;
-        assert!(matches!(again, Err(StoreError::Open)));
+        assert!(matches!(again, Err(StoreError::Open(_))));
         let taken = store.fulfil(token, principal.clone(), served(2), true).await.unwrap();
         assert_eq!(taken.before, Some(served(1)));
         let renewal = |stream, place: &str| Renewal { token, stream, place: Some(place.into()) };

@@ -2,20 +2,25 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::control::{Control, Message, Signal};
 use super::lease::{Lease, Lost, Stream};
 use super::owner::{Owner, Principal};
 use super::reservation::{
-    Documents, LEASE, Operation, Renewal, ReservationStore, Revocation, Served, StoreError,
+    Documents, Fulfilment, LEASE, Operation, Renewal, ReservationStore, Revocation, Served, StoreError,
 };
 use super::token::{Token, TokenHash};
 use crate::metrics::ReservationMetrics;
 use crate::shutdown::Shutdown;
+
+/// Time for the lease of a stream that has ended to do so, too, and the pause between two looks.
+const RELEASE_TIME: Duration = Duration::from_secs(2);
+const RELEASE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Reservations, and the streams that this node serves. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -137,7 +142,7 @@ impl Reservations {
         self.shared.streams.lock().insert(number, stream.clone());
         let lease = Lease::new(self.shared.clone(), stream.clone(), number);
         let served = Served { node: self.shared.node.clone(), stream: number };
-        let fulfilled = self.shared.store.fulfil(token, principal, served, take_over).await;
+        let fulfilled = self.fulfil(token, &principal, &served, take_over).await;
         let fulfilled = self.shared.counted(fulfilled)?;
         stream.begin(fulfilled.documents.revision);
         if let Some(before) = fulfilled.before {
@@ -145,6 +150,28 @@ impl Reservations {
             self.shared.lose(before, Lost::TakenOver);
         }
         Ok(Opened { lease, place: fulfilled.place, documents: fulfilled.documents })
+    }
+
+    /// Waits, not for long, for a stream of this node that has just ended: its lease is about to.
+    async fn fulfil(
+        &self,
+        token: TokenHash,
+        principal: &Principal,
+        served: &Served,
+        mut take_over: bool,
+    ) -> Result<Fulfilment, StoreError> {
+        let began = Instant::now();
+        loop {
+            let answer = self.shared.store.fulfil(token, principal.clone(), served.clone(), take_over).await;
+            match answer {
+                Err(StoreError::Open(by)) if self.shared.is_ending(&by) => {
+                    tokio::time::sleep(RELEASE_PAUSE).await;
+                    // The end of the lease was lost: nobody else knows better than we do.
+                    take_over = began.elapsed() >= RELEASE_TIME;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     /// Voids reservations, and has their streams end. Returns how many were open.
@@ -161,6 +188,11 @@ impl Reservations {
 }
 
 impl Shared {
+    /// Whether a stream is one of ours that is no more, though the store does not know yet.
+    fn is_ending(&self, served: &Served) -> bool {
+        *served.node == *self.node && !self.streams.lock().contains_key(&served.stream)
+    }
+
     /// The stream is no more.
     pub(super) fn forget(&self, number: i64) {
         self.streams.lock().remove(&number);

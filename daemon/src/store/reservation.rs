@@ -40,7 +40,7 @@ impl Default for ReservationLimits {
             unfulfilled: Duration::from_secs(300),
             idle: Duration::from_secs(86_400),
             documents: 256,
-            bytes: 2 << 20,
+            bytes: 512 << 10,
         }
     }
 }
@@ -149,9 +149,9 @@ pub enum StoreError {
     /// There is no such reservation, or not for this principal, or it has expired.
     #[error("there is no such reservation")]
     Unknown,
-    /// Somebody serves its stream already.
+    /// This stream serves it already.
     #[error("the reservation's stream is open")]
-    Open,
+    Open(Served),
     /// Another operation has that id.
     #[error("the operation id is in use")]
     Taken,

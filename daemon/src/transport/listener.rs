@@ -31,8 +31,9 @@ use streams::Streams;
 use super::stall::Watched;
 use super::tls::{HTTP2, TlsAcceptor};
 use crate::access::arrival::{Arrival, Door, Peer};
-use crate::access::limits::{Place, Places};
+use crate::access::limits::sockets::{SocketPlace, SocketPlaces};
 use crate::config::ClientLimits;
+use crate::config::proxies::TrustedProxies;
 use crate::metrics::Metrics;
 use crate::shutdown::Shutdown;
 
@@ -49,7 +50,7 @@ pub struct Reception {
 struct Shared {
     door: Door,
     router: Router,
-    places: Places,
+    places: SocketPlaces,
     limits: ClientLimits,
     /// For TCP; a Unix socket never leaves the machine.
     tls: Option<TlsAcceptor>,
@@ -64,11 +65,13 @@ impl Reception {
         door: Door,
         router: Router,
         limits: ClientLimits,
+        proxies: &TrustedProxies,
         tls: Option<TlsAcceptor>,
         metrics: Metrics,
         shutdown: Shutdown,
     ) -> Self {
-        let (places, http) = (Places::new(limits.sockets), speak::builder(&limits, &metrics));
+        let places = SocketPlaces::new(&limits, proxies.clone());
+        let http = speak::builder(&limits, &metrics);
         Self { shared: Arc::new(Shared { door, router, places, limits, tls, http, metrics, shutdown }) }
     }
 
@@ -89,22 +92,29 @@ impl Reception {
                     continue;
                 }
             };
-            let Some(place) = shared.places.take() else {
-                seat::count(&shared.metrics, "sockets");
-                continue;
+            let peer = match &accepted {
+                Accepted::Tcp(_, peer) => *peer,
+                Accepted::Unix(_) => Peer::Unix,
+            };
+            let place = match shared.places.take(peer.ip()) {
+                Ok(place) => place,
+                Err(limit) => {
+                    seat::count(&shared.metrics, limit);
+                    continue;
+                }
             };
             let reception = self.clone();
             shared.shutdown.spawn(async move {
                 match accepted {
-                    Accepted::Tcp(socket, peer) => reception.receive(socket, peer, place).await,
-                    Accepted::Unix(socket) => reception.receive_plain(socket, Peer::Unix, place).await,
+                    Accepted::Tcp(socket, _) => reception.receive(socket, peer, place).await,
+                    Accepted::Unix(socket) => reception.receive_plain(socket, peer, place).await,
                 }
             });
         }
     }
 
     /// A socket that has to be encrypted if there is a certificate.
-    async fn receive<S>(self, socket: S, peer: Peer, place: Place)
+    async fn receive<S>(self, socket: S, peer: Peer, place: SocketPlace)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -135,7 +145,7 @@ impl Reception {
         }
     }
 
-    async fn receive_plain<S>(self, socket: S, peer: Peer, place: Place)
+    async fn receive_plain<S>(self, socket: S, peer: Peer, place: SocketPlace)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -144,7 +154,7 @@ impl Reception {
         self.converse(watched, peer, false, &presence, &self.shared.http).await;
     }
 
-    fn watch<S>(&self, socket: S, presence: Presence, place: Place) -> Watched<S> {
+    fn watch<S>(&self, socket: S, presence: Presence, place: SocketPlace) -> Watched<S> {
         let seat = Seat::new(place, &self.shared.metrics);
         Watched::new(socket, self.shared.limits.write_stall, presence, seat)
     }

@@ -99,13 +99,15 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::access::limits::Places;
+    use crate::access::limits::sockets::SocketPlaces;
     use crate::config::Config;
     use crate::metrics::Metrics;
 
     fn watched(socket: tokio::io::DuplexStream) -> Watched<tokio::io::DuplexStream> {
         let presence = Presence::new(&Config::default().limits);
-        let seat = Places::new(1).take().map(|place| Seat::new(place, &Metrics::default())).unwrap();
+        let config = Config::default();
+        let place = SocketPlaces::new(&config.limits, config.trusted_proxies).take(None).unwrap();
+        let seat = Seat::new(place, &Metrics::default());
         Watched::new(socket, Duration::from_secs(30), presence, seat)
     }
 

@@ -66,7 +66,15 @@ async fn start(mailbox: MailboxLimits, write_stall: Duration) -> Running {
     let listening = Listening::bind(&"127.0.0.1:0".parse().unwrap(), 0o600, "listen").await.unwrap();
     let ListenAddress::Tcp(address) = listening.address().unwrap() else { unreachable!() };
     let routes = router(endpoint);
-    let reception = Reception::new(Door::Endpoint, routes, config.limits, None, metrics.clone(), shutdown);
+    let reception = Reception::new(
+        Door::Endpoint,
+        routes,
+        config.limits,
+        &config.trusted_proxies,
+        None,
+        metrics.clone(),
+        shutdown,
+    );
     tokio::spawn(reception.serve(listening));
     Running { publisher, address, metrics }
 }

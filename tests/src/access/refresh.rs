@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::places::builder;
 use crate::support::daemon::{Daemon, token_of};
+use crate::support::database::Database;
+use crate::support::script::Script;
 use crate::support::websocket::Socket;
 
 const QUIET: &str = "subscription { events(channel: \"quiet\") { id } }";
@@ -78,4 +80,25 @@ async fn refreshes_are_bounded_like_operations_and_cost_nothing_but_an_answer() 
     assert_eq!(socket.receive().await["payload"]["refreshed"], false);
     socket.send(json!({ "type": "ping", "payload": { "time": 1 } })).await;
     assert_eq!(socket.receive().await["payload"]["time"], 1, "other pings are as they were");
+}
+
+#[tokio::test]
+async fn graphql_ws_can_refresh_as_it_comes() {
+    let database = Database::new().await;
+    let daemon = Daemon::builder(&database.conninfo()).env("TIDINGS_JWT_LEEWAY_S", "0").start().await;
+    let brief = token_of(claims(), Duration::from_secs(6));
+    let mut other = Socket::open(&daemon, &brief).await;
+    let later = token_of(claims(), Duration::from_secs(600));
+    let url = format!("ws://{}/graphql", daemon.address);
+    let more = ["--count", "1", "--refresh", &later];
+    let mut client = Script::start_with("graphql-ws.mjs", &url, QUIET, &brief, &more);
+    let mut told = [client.line().await, client.line().await];
+    told.sort_by_key(|line| line.get("refreshed").is_some());
+    assert_eq!(told, [json!({ "subscribed": true }), json!({ "refreshed": true })]);
+
+    assert_eq!(other.closed().await.0, 4403, "the first token has expired");
+    database.connect().await.run("select publish_event('quiet', 'posted', '{}')").await;
+    assert!(client.line().await["data"]["events"]["id"].is_string());
+    assert_eq!(daemon.log().matches("connection opened").count(), 2, "it has not come again");
+    client.succeeds().await;
 }

@@ -49,6 +49,24 @@ async fn a_primary_key_of_another_tenant_shows_nothing() {
 }
 
 #[tokio::test]
+async fn rows_that_are_there_already_are_ones_own() {
+    let arena = Arena::new().await;
+    let rows = format!("insert into orders values (100, 'acme', '{SECRET}'), (101, 'globex', 'of globex')");
+    arena.sql.run(&rows).await;
+    for arguments in [
+        "",
+        "(id: 100)",
+        "(filter: {tenant_id: {eq: \"acme\"}})",
+        "(filter: {not: {tenant_id: {eq: \"globex\"}}})",
+    ] {
+        let query = format!(
+            "subscription {{ orderChanged{arguments} @initial {{ operation record {{ note tenant_id }} }} }}"
+        );
+        arena.shows_nothing(&json!({"query": query})).await;
+    }
+}
+
+#[tokio::test]
 async fn custom_events_of_another_tenant_or_user_are_not_shown() {
     let arena = Arena::new().await;
     for document in [

@@ -42,6 +42,11 @@ async fn graphql_sse_that_names_its_cursor_loses_nothing() {
 }
 
 #[tokio::test]
+async fn graphql_sse_in_single_connection_mode_that_names_its_cursor_loses_nothing() {
+    loses_nothing(script("graphql-sse-single.mjs", &["--resume"])).await;
+}
+
+#[tokio::test]
 async fn graphql_ws_that_names_its_cursor_loses_nothing() {
     loses_nothing(script("graphql-ws.mjs", &["--resume"])).await;
 }

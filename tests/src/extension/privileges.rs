@@ -166,8 +166,12 @@ async fn the_daemon_reads_events_and_keeps_reservations() {
             "select * from tidings.events, tidings.attachments, tidings.definitions, tidings.retention_floor, tidings.stats;
              select tidings.history_id(), tidings.maintain(), tidings.stats(); listen tidings;
              insert into tidings.connections (token_hash, principal, expires_at) values ('\\x00', 'ada', now() + interval '1 h');
-             insert into tidings.documents (token_hash, operation_id, query) values ('\\x00', '1', 'subscription { a }');
-             update tidings.connections set node = 'n1', lease_until = now(); delete from tidings.connections",
+             insert into tidings.documents (token_hash, operation_id, number, query, bytes) values ('\\x00', '1', 1, 'subscription { a }', 1);
+             update tidings.connections set node = 'n1', lease_until = now(); delete from tidings.connections;
+             insert into tidings.nodes values ('n1', now());
+             insert into tidings.node_connections values ('0123456789abcdef', 'n1', 'sse', null, null, '[]', now());
+             select * from tidings.active_connections, tidings.revocations;
+             update tidings.nodes set seen_at = now(); delete from tidings.node_connections; delete from tidings.nodes",
         )
         .await;
     for attempt in [
@@ -176,6 +180,8 @@ async fn the_daemon_reads_events_and_keeps_reservations() {
         "select publish_event('c', 'e', '{}')",
         "update tidings.attachments set channel = 'x'",
         "update tidings.retention_floor set snapshot = null",
+        "insert into tidings.revocations (user_id, expires_at) values ('a', now())",
+        "delete from tidings.revocations",
     ] {
         assert_eq!(daemon.refused(attempt).await.code, SqlState::INSUFFICIENT_PRIVILEGE, "{attempt}");
     }

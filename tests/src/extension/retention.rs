@@ -120,7 +120,8 @@ async fn expired_reservations_are_removed_with_their_documents() {
         .run(
             "insert into tidings.connections (token_hash, principal, expires_at)
                 values ('\\x00', 'ada', now() - interval '1s'), ('\\x01', 'ada', now() + interval '1h');
-             insert into tidings.documents (token_hash, operation_id, query) values ('\\x00', '1', 'q'), ('\\x01', '1', 'q')",
+             insert into tidings.documents (token_hash, operation_id, number, query, bytes)
+                values ('\\x00', '1', 1, 'q', 1), ('\\x01', '1', 1, 'q', 1)",
         )
         .await;
     assert_eq!(session.line("select tidings.maintain() -> 'expired_connections'").await, "1");

@@ -1,8 +1,10 @@
 //! The real daemon over sockets: HTTP as bytes and as requests, WebSockets of both subprotocols.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use parking_lot::Mutex;
 use rand::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -17,6 +19,8 @@ use crate::support::database::Database;
 
 /// No answer to one input takes this long.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// An answer comes within this time, unless the daemon waits for more.
+const PAUSE: Duration = Duration::from_millis(40);
 /// Inputs after which the daemon has allocated what it needs.
 const WARM_UP: u64 = 300;
 /// What an allocator may keep that is no growth, in KiB.
@@ -30,6 +34,8 @@ struct Attacked {
     /// A reservation of the token's user.
     stream: String,
     warm_kib: u64,
+    /// How often there was which answer: the run is worth something if there are many kinds.
+    answers: Mutex<BTreeMap<String, u64>>,
     _database: Database,
 }
 
@@ -52,8 +58,15 @@ impl Attacked {
             (database, daemon)
         });
         let token = token("ann", "acme");
-        let mut attacked =
-            Self { runtime, daemon, token, stream: String::new(), warm_kib: 0, _database: database };
+        let mut attacked = Self {
+            runtime,
+            daemon,
+            token,
+            stream: String::new(),
+            warm_kib: 0,
+            answers: Mutex::default(),
+            _database: database,
+        };
         attacked.reserve();
         attacked
     }
@@ -100,27 +113,40 @@ impl Attacked {
         }
         self.is_well();
         let (before, after) = (self.warm_kib, self.resident_kib());
-        fuzz.report(&format!("; daemon {before} KiB after {WARM_UP} inputs, {after} KiB at the end"));
+        let answers: Vec<_> =
+            self.answers.lock().iter().map(|(answer, times)| format!("{answer} x{times}")).collect();
+        let answers = answers.join(", ");
+        fuzz.report(&format!(
+            "; daemon {before} KiB after {WARM_UP} inputs, {after} KiB at the end; answers {answers}"
+        ));
         if before > 0 {
             assert!(after < before + before / 2 + SLACK_KIB, "it grows: {before} KiB, then {after} KiB");
         }
     }
 
-    /// Sends bytes, says that no more come, and reads the answer as far as it ends.
+    /// Sends bytes and reads the answer as far as it ends. If none comes they are no whole request: then says that
+    /// no more come.
     async fn exchange(&self, bytes: &[u8]) -> Vec<u8> {
         let mut socket = TcpStream::connect(&self.daemon.address).await.expect("the daemon listens");
         // It may be refused before all of it is sent.
         let _ = socket.write_all(bytes).await;
-        let _ = socket.shutdown().await;
         let mut answer = Vec::new();
-        while let Ok(1..) = socket.read_buf(&mut answer).await {
-            let streams = [&b"text/event-stream"[..], b"multipart/mixed; b"];
-            let is_stream = streams.iter().any(|kind| answer.windows(kind.len()).any(|part| part == *kind));
-            if is_stream || answer.len() > 4 << 20 {
-                break;
+        while !is_whole(&answer) {
+            match tokio::time::timeout(PAUSE, socket.read_buf(&mut answer)).await {
+                Ok(Ok(1..)) => {}
+                Ok(Ok(0) | Err(_)) => return answer,
+                Err(_) => {
+                    let _ = socket.shutdown().await;
+                    while !is_whole(&answer) && matches!(socket.read_buf(&mut answer).await, Ok(1..)) {}
+                    return answer;
+                }
             }
         }
         answer
+    }
+
+    fn count(&self, answer: impl ToString) {
+        *self.answers.lock().entry(answer.to_string()).or_default() += 1;
     }
 
     /// An input with the tokens that stand for themselves.
@@ -135,18 +161,30 @@ impl Attacked {
     }
 }
 
-/// HTTP answers, if there is one: a known status, and never the one that says that the daemon is broken.
-fn is_an_answer(answer: &[u8]) {
+/// Whether an answer has ended, or is a stream, which does not.
+fn is_whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|part| part == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let body = answer.len() - end - 4;
+    let length = head.split("content-length: ").nth(1).and_then(|text| text.lines().next()?.parse().ok());
+    let streams = ["text/event-stream", "multipart/mixed; b", "http/1.1 101"];
+    length.map_or_else(|| answer.ends_with(b"\r\n0\r\n\r\n"), |length: usize| body >= length)
+        || streams.iter().any(|stream| head.contains(stream))
+}
+
+/// The status, if there is one: it is known, and never the one that says that the daemon is broken.
+fn status(answer: &[u8]) -> String {
     if answer.is_empty() || !answer.starts_with(b"HTTP/1.") {
-        return;
+        return if answer.is_empty() { "none" } else { "HTTP/2" }.to_owned();
     }
     let text = String::from_utf8_lossy(&answer[..answer.len().min(400)]).into_owned();
     let status: u16 = text.split(' ').nth(1).unwrap().parse().unwrap();
     let known = [
-        100, 101, 200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 413, 414, 415, 417, 421,
-        422, 426, 429, 431, 503, 505,
+        100, 101, 200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 410, 413, 414, 415, 417,
+        421, 422, 426, 429, 431, 503, 505,
     ];
     assert!(known.contains(&status), "{text}");
+    status.to_string()
 }
 
 #[test]
@@ -161,7 +199,7 @@ fn http_is_answered_whatever_its_bytes_are() {
             .runtime
             .block_on(async { tokio::time::timeout(ANSWER_TIME_MAX, attacked.exchange(&bytes)).await });
         let answer = answer.unwrap_or_else(|_| panic!("no end of the answer to {}", bytes.escape_ascii()));
-        is_an_answer(&answer);
+        attacked.count(status(&answer));
     });
 }
 
@@ -181,22 +219,25 @@ impl Attacked {
             }
         }
         let _ = socket.send(Message::Ping(Bytes::from_static(b"end"))).await;
-        while let Some(Ok(message)) = socket.next().await {
-            match message {
-                Message::Pong(said) if said == b"end"[..] => return,
-                Message::Close(frame) => {
-                    let frame = frame.expect("a close has a code");
-                    assert_ne!(
-                        u16::from(frame.code),
-                        1011 * u16::from(subprotocol != "graphql-ws"),
-                        "{frame:?}"
+        loop {
+            match socket.next().await {
+                Some(Ok(Message::Pong(said))) if said == b"end"[..] => return self.count("open"),
+                Some(Ok(Message::Close(frame))) => {
+                    let code = u16::from(frame.expect("a close has a code").code);
+                    // Of the two only the older protocol has it, for who is rejected (L1).
+                    assert!(code != 1011 || subprotocol == "graphql-ws", "an internal error");
+                    assert!(
+                        code != 1000 || subprotocol == "graphql-ws",
+                        "W13: clients come back without a pause"
                     );
-                    return;
+                    return self.count(code);
                 }
-                Message::Text(text) => {
-                    drop(serde_json::from_str::<serde_json::Value>(&text).expect("messages are JSON"))
+                Some(Ok(Message::Text(text))) => {
+                    serde_json::from_str::<serde_json::Value>(&text).expect("messages are JSON");
                 }
-                _ => {}
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return self.count(error),
+                None => return self.count("end"),
             }
         }
     }

@@ -146,3 +146,13 @@ fn keep(target: &str, seed: u64, input: &[u8]) {
         input.escape_ascii()
     );
 }
+
+#[test]
+fn an_input_that_fails_is_kept() {
+    let mut fuzz = Fuzz::with("self", &["x"], vec![b"good".to_vec()]);
+    let failed = catch_unwind(AssertUnwindSafe(|| fuzz.run(|input, _| assert_eq!(input, b"good"))));
+    let files: Vec<_> = std::fs::read_dir(folder("self")).unwrap().map(|file| file.unwrap().path()).collect();
+    let kept: Vec<_> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    std::fs::remove_dir_all(folder("self")).unwrap();
+    assert!(failed.is_err() && kept.len() == 1 && kept[0] != b"good", "{kept:?}");
+}

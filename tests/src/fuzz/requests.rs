@@ -165,28 +165,59 @@ const BODIES: &[&str] = &[
     "\u{feff}{}",
 ];
 
-/// A request that is well-formed more often than not.
+/// Requests that are good as they are; their last part is the body.
+const GOOD: &[(&str, &[&str], &str)] = &[
+    ("POST /graphql", &["content-type: application/json", "accept: */*"], r#"{"query":"{__typename}"}"#),
+    (
+        "POST /graphql",
+        &["content-type: application/json", "accept: text/event-stream"],
+        r#"{"query":"subscription{orderInserted{id}}"}"#,
+    ),
+    (
+        "GET /graphql/stream?query=subscription%7BorderInserted%7Bid%7D%7D",
+        &["accept: multipart/mixed;subscriptionSpec=1.0"],
+        "",
+    ),
+    ("PUT /graphql/stream", &["accept: text/plain"], ""),
+    ("GET /graphql/stream", &["accept: text/event-stream", "x-graphql-event-stream-token: {STREAM}"], ""),
+    ("GET /graphql/stream?token={STREAM}&lastEventId=AAAA", &["accept: text/event-stream"], ""),
+    (
+        "POST /graphql/stream?token={STREAM}",
+        &["content-type: application/json"],
+        r#"{"query":"subscription{orderInserted{id}}","extensions":{"operationId":"1"}}"#,
+    ),
+    (
+        "POST /graphql/stream",
+        &["content-type: application/json", "x-graphql-event-stream-token: {STREAM}"],
+        r#"{"query":"subscription{orderInserted{id}}","extensions":{"operationId":"2","acknowledge":true}}"#,
+    ),
+    ("DELETE /graphql/stream?operationId=1", &["x-graphql-event-stream-token: {STREAM}"], ""),
+];
+
+/// A request: a good one with some parts too many, or parts at random.
 pub(super) fn request(rng: &mut StdRng) -> Vec<u8> {
-    let mut text = format!("{} {}", METHODS.choose(rng).unwrap(), PATHS.choose(rng).unwrap());
-    if rng.random_bool(0.1) {
-        // The two paths that there is most to say about.
-        text = format!("{} /graphql/stream", METHODS[..4].choose(rng).unwrap());
+    let good = rng.random_bool(0.6);
+    let (line, headers, mut body) = *GOOD.choose(rng).unwrap();
+    let mut line = line.to_owned();
+    let mut headers = headers.to_vec();
+    headers.push("authorization: Bearer {TOKEN}");
+    if !good {
+        line = format!("{} {}", METHODS.choose(rng).unwrap(), PATHS.choose(rng).unwrap());
+        headers.clear();
+        body = BODIES.choose(rng).unwrap();
+    } else if rng.random_bool(0.1) {
+        body = BODIES.choose(rng).unwrap();
     }
-    for number in 0..rng.random_range(0..4) {
-        text.push(if number == 0 { '?' } else { '&' });
-        text.push_str(PARAMETERS.choose(rng).unwrap());
+    for _ in 0..rng.random_range(0..if good { 2 } else { 4 }) {
+        line.push(if line.contains('?') { '&' } else { '?' });
+        line.push_str(PARAMETERS.choose(rng).unwrap());
     }
-    text.push_str(if rng.random_bool(0.95) { " HTTP/1.1\r\n" } else { " HTTP/1.0\r\n" });
-    if rng.random_bool(0.95) {
-        text.push_str("host: localhost\r\n");
+    for _ in 0..rng.random_range(0..if good { 2 } else { 7 }) {
+        headers.insert(rng.random_range(0..=headers.len()), HEADERS.choose(rng).unwrap());
     }
-    for _ in 0..rng.random_range(0..7) {
-        text.push_str(HEADERS.choose(rng).unwrap());
-        text.push_str("\r\n");
-    }
-    let body = BODIES.choose(rng).unwrap();
-    if rng.random_bool(0.9) {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
-    }
-    format!("{text}\r\n{body}").into_bytes()
+    let version = if rng.random_bool(0.95) { "1.1" } else { "1.0" };
+    let length =
+        if rng.random_bool(0.95) { format!("content-length: {}\r\n", body.len()) } else { String::new() };
+    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    format!("{line} HTTP/{version}\r\nhost: localhost\r\n{headers}{length}\r\n{body}").into_bytes()
 }

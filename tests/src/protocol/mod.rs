@@ -12,6 +12,8 @@ mod legacy;
 
 mod messages;
 
+mod openapi;
+
 mod multipart;
 
 mod persisted;

@@ -4,8 +4,6 @@ mod acknowledgement;
 
 mod backlog;
 
-mod clients;
-
 mod crash;
 
 pub(crate) mod exactly_once;

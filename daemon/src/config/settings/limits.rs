@@ -47,6 +47,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         put!(c.limits.sockets = v.count(1, 10_000_000)),
     ),
     setting(
+        "limits.sockets_per_address",
+        "Sockets from one address",
+        "0 to 10000000; 0 is without bound",
+        put!(c.limits.sockets_per_address = v.count(0, 10_000_000)),
+    ),
+    setting(
         "limits.subscriptions",
         "Running subscriptions of one connection",
         "1 to 100000",

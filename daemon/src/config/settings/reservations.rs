@@ -1,6 +1,6 @@
 //! Bounds of reservations.
 
-use super::{DAY_S, Setting, setting};
+use super::{DAY_S, KIB, Setting, setting};
 
 /// In order.
 pub(super) const SETTINGS: &[Setting] = &[
@@ -15,6 +15,12 @@ pub(super) const SETTINGS: &[Setting] = &[
         "Reservations in all",
         "1 to 10000000",
         put!(c.reservations.total = v.count(1, 10_000_000)),
+    ),
+    setting(
+        "reservations.bytes",
+        "Bytes of the requests of one reservation's operations",
+        "1 KiB (1024) to 64 MiB",
+        put!(c.reservations.bytes = v.count(KIB, 64 * KIB * KIB)),
     ),
     setting(
         "reservations.unfulfilled_s",

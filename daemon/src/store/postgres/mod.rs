@@ -157,8 +157,8 @@ impl PostgresStore {
         let found = transaction.query_opt(statements::LOCK, &[&hash, &principal.as_str()]).await?;
         let found = found.ok_or(StoreError::Unknown)?;
         let before = served(&found, 1);
-        if before.is_some() && !take_over {
-            return Err(StoreError::Open.into());
+        if let Some(by) = before.as_ref().filter(|_| !take_over) {
+            return Err(StoreError::Open(by.clone()).into());
         }
         let (lease, idle) = (LEASE.as_secs_f64(), self.limits.idle.as_secs_f64());
         transaction.execute(statements::FULFIL, &[&hash, &&*by.node, &by.stream, &lease, &idle]).await?;

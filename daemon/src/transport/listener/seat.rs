@@ -1,18 +1,18 @@
 //! A socket's place among all, from its acceptance to its end.
 
-use crate::access::limits::Place;
+use crate::access::limits::sockets::SocketPlace;
 use crate::metrics::Metrics;
 
 /// Held by a socket; dropping it frees the place.
 #[derive(Debug)]
 pub struct Seat {
     metrics: Metrics,
-    _place: Place,
+    _place: SocketPlace,
 }
 
 impl Seat {
     /// Takes a place for a socket.
-    pub fn new(place: Place, metrics: &Metrics) -> Self {
+    pub fn new(place: SocketPlace, metrics: &Metrics) -> Self {
         metrics.endpoint.sockets.inc();
         Self { metrics: metrics.clone(), _place: place }
     }

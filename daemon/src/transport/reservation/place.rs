@@ -141,6 +141,25 @@ mod tests {
     }
 
     #[test]
+    fn s21_whatever_comes_is_read_or_refused_and_means_what_it_says() {
+        let cursors = [set("10:20:10", 5).encode(), set("9:9:", 3).encode()];
+        let parts =
+            ["!", "~", ".", "0", "1", "17", "-3", "99999999999999999999", "x", &cursors[0], &cursors[1]];
+        let mut read = 0;
+        for _ in 0..20_000 {
+            let text: String =
+                (0..rand::random_range(1..9)).map(|_| parts[rand::random_range(0..parts.len())]).collect();
+            let Some(place) = Place::decode(&text) else { continue };
+            read += 1;
+            let again = Place::decode(&place.encode().unwrap()).unwrap();
+            for number in [i64::MIN, -3, 0, 1, 17, 18, i64::MAX] {
+                assert_eq!(again.after(number, None), place.after(number, None), "{text} {number}");
+            }
+        }
+        assert!(read > 20, "{read}");
+    }
+
+    #[test]
     fn s18_s21_each_operation_goes_on_after_all_that_it_has_seen() {
         let (early, late) = (set("9:9:", 3).encode(), set("10:20:", 9).encode());
         let behind = BTreeMap::from([(1, early.clone()), (2, "".into())]);

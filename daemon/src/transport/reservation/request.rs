@@ -43,7 +43,7 @@ impl Reserved {
     pub(super) fn refusal(endpoint: &Endpoint, error: StoreError) -> ClientError {
         match error {
             StoreError::Unknown => ClientError::ReservationUnknown,
-            StoreError::Open => ClientError::StreamOpen,
+            StoreError::Open(_) => ClientError::StreamOpen,
             StoreError::Taken => ClientError::OperationIdTaken,
             StoreError::TooManyStreams => {
                 ClientError::TooManyReservations(endpoint.reservation_limits().per_user)
@@ -52,7 +52,7 @@ impl Reserved {
             StoreError::TooManyDocuments => {
                 ClientError::TooManySubscriptions(endpoint.reservation_limits().documents)
             }
-            StoreError::TooLarge => ClientError::TooLarge(endpoint.reservation_limits().bytes),
+            StoreError::TooLarge => ClientError::ReservationTooLarge(endpoint.reservation_limits().bytes),
             StoreError::Unavailable => ClientError::StoreUnavailable,
         }
     }

@@ -10,4 +10,6 @@ mod nodes;
 
 mod resume;
 
+mod documents;
+
 mod settings;

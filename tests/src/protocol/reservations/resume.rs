@@ -135,14 +135,7 @@ async fn s10_without_last_event_id_a_stream_goes_on_from_where_it_was() {
     publish(&database, "chat", 1).await;
     assert_eq!(next_data(&mut stream).await, said("1", 1));
     drop(stream);
-    let sql = database.connect().await;
-    crate::support::within("the end of the lease", async {
-        let served = "select count(*) from tidings.connections where lease_until is not null";
-        while sql.query_one(served, &[]).await.unwrap().get::<_, i64>(0) > 0 {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    daemon.wait_for_log("connection closed").await;
     publish(&database, "chat", 2).await;
     let mut stream = reservation.open(&daemon, None).await;
     assert_eq!(next_data(&mut stream).await, said("1", 2));

@@ -1,4 +1,4 @@
-//! The reference clients from npm.
+//! What clients receive, and that they come back when the daemon leaves; the audits of graphql-http.
 
 use serde_json::Value;
 
