@@ -75,7 +75,7 @@ echo
 echo "Clients that come and go:"
 echo
 # Everybody is one user, who comes more often than anybody may.
-TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0 TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0 start_daemon
+TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0 TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0 TIDINGS_RESERVATIONS_PER_USER=1000 start_daemon
 "${on_last_core[@]}" "$target/release/cycles" --address "127.0.0.1:$port" --token "$token" --pid "$daemon" \
     --cycles "$cycles"
 stop_process "$daemon"

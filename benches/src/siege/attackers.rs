@@ -13,6 +13,8 @@ use crate::attack::{self, Attack};
 
 /// Pause between two bytes of a slow client.
 const DRIBBLE: Duration = Duration::from_millis(500);
+/// Time over which the slow ones come: all at once would be another attack, and its end a relief.
+const RAMP: Duration = Duration::from_secs(10);
 /// How long a hostile client waits for its answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -37,11 +39,15 @@ impl Attackers {
 /// As many slow clients of each kind as the arguments say, each back as soon as it is thrown out.
 pub(crate) fn slow(arguments: &Arguments) -> Attackers {
     let mut attackers = Attackers::new();
-    for attack in attack::slow(arguments) {
-        for _ in 0..arguments.slow {
+    let attacks = attack::slow(arguments);
+    let total = attacks.len() as u32 * arguments.slow;
+    for (kind, attack) in attacks.into_iter().enumerate() {
+        for number in 0..arguments.slow {
+            let turn = RAMP * (number * (total / arguments.slow) + kind as u32) / total;
             let (attack, address) = (attack.clone(), arguments.address.clone());
             let connections = attackers.connections.clone();
             attackers.tasks.spawn(async move {
+                tokio::time::sleep(turn).await;
                 loop {
                     connections.fetch_add(1, Ordering::Relaxed);
                     // However it ends, another follows.
