@@ -60,22 +60,22 @@ database=postgres://postgres@127.0.0.1:$(<"$run/port")/postgres
 
 TIDINGS_JWT_SECRET=$(new_secret 32)
 export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt TIDINGS_DATABASE_URL=$database TIDINGS_LOG_FILTER=warn
-# Everybody is one user at one address, and no limit of theirs shall do the daemon's work.
-export TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0 TIDINGS_LIMITS_CONNECTIONS_PER_USER=0 \
-    TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0 TIDINGS_LIMITS_DELIVERIES_PER_SECOND=0
 token=$("$target/release/tidings" token --tenant bench --user bench --expires 86400)
 
 echo
 echo "Healthy streams beside slow and hostile clients:"
 echo
-start_daemon
-"${on_last_core[@]}" "$target/release/siege" --address "127.0.0.1:$port" --token "$token" \
+# All healthy streams are one user's, who may have them; the attackers' limits are the usual ones.
+TIDINGS_LIMITS_DELIVERIES_PER_SECOND=0 start_daemon
+attacker=$("$target/release/tidings" token --tenant bench --user attacker --expires 86400)
+"${on_last_core[@]}" "$target/release/siege" --address "127.0.0.1:$port" --token "$token" --attacker-token "$attacker" \
     --database-url "$database" --seconds "$seconds"
 stop_process "$daemon"
 echo
 echo "Clients that come and go:"
 echo
-start_daemon
+# Everybody is one user, who comes more often than anybody may.
+TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0 TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0 start_daemon
 "${on_last_core[@]}" "$target/release/cycles" --address "127.0.0.1:$port" --token "$token" --pid "$daemon" \
     --cycles "$cycles"
 stop_process "$daemon"

@@ -34,6 +34,9 @@ struct Arguments {
     /// Cycles of each transport.
     #[arg(long, default_value_t = 100_000)]
     cycles: u32,
+    /// Those transports alone whose name contains this.
+    #[arg(long, default_value = "")]
+    transport: String,
     /// Connections at a time.
     #[arg(long, default_value_t = 32)]
     at_once: u32,
@@ -49,21 +52,24 @@ const SETTLING: Duration = Duration::from_secs(30);
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let client = Arc::new(Client::new(&arguments.address, &arguments.token)?);
+    let transports = Transport::ALL.map(|transport| (transport, transport.to_string()));
+    let chosen: Vec<_> =
+        transports.into_iter().filter(|(_, name)| name.contains(&arguments.transport)).collect();
     println!("| transport | cycles | cycles/s | MiB before | after | files before | after |");
     println!("|---|--:|--:|--:|--:|--:|--:|");
     // What the first clients make the daemon allocate once is not what a leak is.
-    for transport in Transport::ALL {
-        cycle(&client, transport, arguments.cycles / 20, arguments.at_once).await?;
+    for (transport, _) in &chosen {
+        cycle(&client, *transport, arguments.cycles / 20, arguments.at_once).await?;
     }
     let idle = Holdings::settled(arguments.pid, None, SETTLING).await?;
-    for transport in Transport::ALL {
+    for (transport, name) in &chosen {
         let before = Holdings::of(arguments.pid)?;
         let began = Instant::now();
-        cycle(&client, transport, arguments.cycles, arguments.at_once).await?;
+        cycle(&client, *transport, arguments.cycles, arguments.at_once).await?;
         let rate = f64::from(arguments.cycles) / began.elapsed().as_secs_f64();
         let after = Holdings::settled(arguments.pid, Some(idle.files), SETTLING).await?;
         println!(
-            "| {transport} | {} | {rate:.0} | {:.1} | {:.1} | {} | {} |",
+            "| {name} | {} | {rate:.0} | {:.1} | {:.1} | {} | {} |",
             arguments.cycles,
             before.mib(),
             after.mib(),

@@ -19,7 +19,7 @@ fn at_once(first: impl Into<Vec<u8>>) -> Attack {
 
 /// Slow ones: each holds its connection as long as the daemon lets it.
 pub(crate) fn slow(arguments: &Arguments) -> Vec<Attack> {
-    let (host, token) = (&arguments.address, &arguments.token);
+    let (host, token) = (&arguments.address, &arguments.attacker_token);
     let post = format!(
         "POST /graphql HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n"
     );
@@ -54,7 +54,7 @@ pub(crate) fn slow(arguments: &Arguments) -> Vec<Attack> {
 
 /// Hostile ones: each is answered or closed, and another comes.
 pub(crate) fn bad(arguments: &Arguments) -> Vec<Attack> {
-    let (host, token) = (&arguments.address, &arguments.token);
+    let (host, token) = (&arguments.address, &arguments.attacker_token);
     let get = format!("GET /graphql HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\n");
     let post = get.replacen("GET", "POST", 1) + "content-type: application/json\r\n";
     let body = |text: &str| format!("{post}content-length: {}\r\n\r\n{text}", text.len());

@@ -24,9 +24,12 @@ struct Arguments {
     /// Address and port of the daemon.
     #[arg(long)]
     address: String,
-    /// Bearer token of everybody.
+    /// Bearer token of the healthy streams.
     #[arg(long)]
     token: String,
+    /// Bearer token of the others.
+    #[arg(long)]
+    attacker_token: String,
     /// Where events are published.
     #[arg(long)]
     database_url: String,
@@ -37,10 +40,10 @@ struct Arguments {
     #[arg(long, default_value_t = 200)]
     slow: u32,
     /// Bad inputs a second, of all kinds together.
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 100)]
     bad_per_second: u32,
     /// Events a second.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 10)]
     events_per_second: u32,
     /// Seconds of each phase.
     #[arg(long, default_value_t = 30)]

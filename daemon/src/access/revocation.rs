@@ -103,6 +103,14 @@ impl Revocations {
         let _ = self.0.loaded.subscribe().wait_for(|loaded| *loaded).await;
     }
 
+    /// Why nobody with a token can come in, or nothing if they can.
+    pub fn unready(&self) -> Option<&'static str> {
+        let known = *self.0.loaded.borrow();
+        (!known).then_some(
+            "kicks have not been read yet, so nobody knows which tokens are revoked; the log says why",
+        )
+    }
+
     /// Whether an identity's token is no longer good.
     pub fn refuse(&self, identity: &Identity) -> bool {
         let known = self.0.known.read();
@@ -184,6 +192,7 @@ mod tests {
         let presence = Presence::default();
         let revocations = Revocations::new(presence.clone(), LEEWAY);
         assert!(tokio::time::timeout(Duration::ZERO, revocations.loaded()).await.is_err());
+        assert!(revocations.unready().is_some());
         let begin = |user, issued| {
             presence.begin("sse", somebody("acme", user, Some(issued)), CancellationToken::new())
         };
@@ -193,6 +202,7 @@ mod tests {
         assert_eq!(revocations.replace(all.clone()).1, 1);
         assert_eq!(kicked(), [true, false, false], "a newer token stays good");
         revocations.loaded().await;
+        assert_eq!(revocations.unready(), None);
 
         // To end connections without refusing tokens, whatever their age is.
         let again = begin("alice", 1);

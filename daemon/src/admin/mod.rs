@@ -12,6 +12,7 @@ use axum::routing::{any, get};
 use prometheus_client::registry::Registry;
 
 use crate::access::arrival::{Arrival, Door};
+use crate::access::revocation::Revocations;
 use crate::config::Secret;
 use crate::metrics::Metrics;
 use crate::service::Service;
@@ -24,6 +25,8 @@ mod guard;
 pub struct Admin {
     /// The service whose readiness is told.
     pub service: Service,
+    /// Who has to leave, which has to be known before anybody comes in.
+    pub revocations: Revocations,
     /// Tells when the process is about to leave.
     pub shutdown: Shutdown,
     /// Where the lag is noted before it is told.
@@ -60,7 +63,7 @@ async fn ready(State(admin): State<Admin>, request: Request<Body>) -> Response {
     let reason = if admin.shutdown.has_begun() {
         Some("the process is shutting down".to_owned())
     } else {
-        admin.service.unready()
+        admin.service.unready().or_else(|| admin.revocations.unready().map(str::to_owned))
     };
     match reason {
         None => "ready\n".into_response(),

@@ -39,6 +39,9 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
             );
         }
     }
+    if config.source == SourceKind::Postgres {
+        println!("kicks:         ok, {} in force", service::kicks(config)?);
+    }
     if config.store_kind() == StoreKind::Postgres {
         let missing = service::missing_privileges(config)?;
         if missing.is_empty() {

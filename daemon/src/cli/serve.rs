@@ -41,6 +41,7 @@ async fn serve(config: Config, authenticator: Authenticator) -> Result<(), Failu
 
     let admin = Admin {
         service: service.clone(),
+        revocations: revocations.clone(),
         shutdown: shutdown.clone(),
         registry: Arc::new(registry),
         metrics: metrics.clone(),

@@ -152,6 +152,13 @@ pub(super) fn missing_privileges(config: &Config) -> Result<Vec<String>, Failure
     Ok(runtime.block_on(missing_privileges_of_store(&options.database))?)
 }
 
+/// How many kicks are in force.
+pub(super) fn kicks(config: &Config) -> Result<usize, Failure> {
+    let options = postgres(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(revocations::count(&options.database))?)
+}
+
 /// How to reach and tail the database.
 pub(super) fn postgres(config: &Config) -> Result<PostgresOptions, Failure> {
     let url = config.database_url.as_ref().ok_or("setting `database_url` is missing")?;

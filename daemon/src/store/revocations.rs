@@ -98,6 +98,16 @@ fn from_row(row: &Row) -> Kick {
     }
 }
 
+/// How many are in force.
+///
+/// # Errors
+/// If they cannot be read; what to do.
+pub async fn count(database: &Config) -> Result<usize, String> {
+    let kicks =
+        read(database).await.map_err(|error| format!("kicks cannot be read: {}", error.for_people()))?;
+    Ok(kicks.len())
+}
+
 /// Who is to leave. What is not named restricts nothing.
 #[derive(Debug)]
 pub struct Order {

@@ -367,3 +367,44 @@ async fn kicks_are_bounded_in_number_and_forgotten_in_time() {
         .await;
     assert_eq!(session.line("select count(*) from tidings.revocations").await, "100000");
 }
+
+#[tokio::test]
+async fn nobody_comes_in_before_kicks_are_known() {
+    let database = Database::new().await;
+    let session = database.connect().await;
+    let role = database.role().await;
+    let url = format!("{} user={role}", database.conninfo());
+    session
+        .run(&format!(
+            "select tidings.grant_daemon('{role}'); revoke select on tidings.revocations from {role}"
+        ))
+        .await;
+    let builder = builder(&database).env("TIDINGS_DATABASE_URL", &url);
+    let daemon = builder.start().await;
+    let readyz = async || {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let request = client.get(format!("http://{}/readyz", daemon.address)).send();
+        within("the readiness", request).await.unwrap().text().await.unwrap()
+    };
+    let told = daemon.wait_for_log("kicks cannot be read").await;
+    assert!(told.contains("run SELECT tidings.grant_daemon"), "{told}");
+    assert!(readyz().await.starts_with("kicks have not been read yet"));
+    let authorization = format!("Bearer {}", issued("alice", "acme", 0));
+    let refused = code(ask(&daemon, "", &[("authorization", &authorization)]).await).await;
+    assert_eq!(refused, (503, "NOT_READY".to_owned()));
+
+    let binary = std::env::var("TIDINGS_BIN").unwrap();
+    let check = async || {
+        let mut command = Command::new(&binary);
+        command.arg("check").env_clear().env("TIDINGS_DATABASE_URL", &url).env("TIDINGS_AUTH", "none");
+        let output = within("the check", command.output()).await.unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let told = check().await;
+    assert!(told.contains("kicks cannot be read") && told.contains("tidings.grant_daemon"), "{told}");
+    session.run(&format!("select tidings.grant_daemon('{role}')")).await;
+    within("readiness", async { while readyz().await != "ready\n" {} }).await;
+    let welcome = code(ask(&daemon, "", &[("authorization", &authorization)]).await).await;
+    assert_eq!(welcome, (200, String::new()));
+    assert!(check().await.contains("kicks:         ok, 0 in force"));
+}

@@ -55,6 +55,8 @@ fn unknown_place() -> ClientError {
 /// A running stream, which the HTTP connection asks for bytes when it can write them. Dropped, it lets go of its
 /// lease.
 struct ReservedStream {
+    /// Dropped before the admission: who reads in the log that the connection has closed may open another.
+    lease: Lease,
     endpoint: Endpoint,
     format: Sse,
     admission: Admission,
@@ -71,7 +73,6 @@ struct ReservedStream {
     reading: bool,
     /// Whether they have changed since that began.
     read_again: bool,
-    lease: Lease,
     opening: Option<Vec<u8>>,
     /// Ends when the client has to leave.
     over_because: BoxFuture<'static, ClientError>,
