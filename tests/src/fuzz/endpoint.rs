@@ -82,10 +82,7 @@ impl Attacked {
     }
 
     fn resident_kib(&self) -> u64 {
-        let status =
-            std::fs::read_to_string(format!("/proc/{}/status", self.daemon.pid())).expect("the daemon runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        super::resident_kib(&self.daemon.pid().to_string())
     }
 
     /// The daemon has not panicked, and serves others.

@@ -44,7 +44,16 @@ struct Fuzz {
     time: Duration,
     tried: u64,
     slowest: Duration,
+    /// What this process held at the start; all targets of a run share it.
+    began_kib: u64,
     watch: Watch,
+}
+
+/// The memory that a process holds.
+fn resident_kib(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn folder(target: &str) -> PathBuf {
@@ -70,7 +79,18 @@ impl Fuzz {
             std::env::var("TIDINGS_TEST_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
         assert!(!kept.is_empty(), "{target}: the corpus is empty");
         let (began, watch) = (Instant::now(), Watch::new(target));
-        Self { target, seed, kept, words, began, time, tried: 0, slowest: Duration::ZERO, watch }
+        Self {
+            target,
+            seed,
+            kept,
+            words,
+            began,
+            time,
+            tried: 0,
+            slowest: Duration::ZERO,
+            began_kib: resident_kib("self"),
+            watch,
+        }
     }
 
     /// The randomness of the input that is tried now.
@@ -121,12 +141,14 @@ impl Fuzz {
     /// Says how much was tried.
     fn report(&self, more: &str) {
         let text = format!(
-            "{}: {} inputs in {:.1} s, seed {}, slowest {:.0} ms{more}",
+            "{}: {} inputs in {:.1} s, seed {}, slowest {:.0} ms; all targets together {} KiB, then {} KiB{more}",
             self.target,
             self.tried - 1,
             self.began.elapsed().as_secs_f64(),
             self.seed,
-            self.slowest.as_secs_f64() * 1000.0
+            self.slowest.as_secs_f64() * 1000.0,
+            self.began_kib,
+            resident_kib("self")
         );
         println!("fuzz {text}");
         note(&text);
