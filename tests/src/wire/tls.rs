@@ -127,7 +127,7 @@ async fn sighup_reads_the_certificate_at_once_and_what_is_bad_changes_nothing() 
         ("no certificate here", &*first.key, "holds no certificate in PEM form"),
         (&*first.certificate, "no key here", "holds no private key in PEM form"),
         // Certificate and key of different pairs, as in the middle of an exchange.
-        (&*another.certificate, &*first.key, "cannot be used"),
+        (&*another.certificate, &*first.key, "the key of `tls.key` cannot be used"),
     ];
     for (count, (certificate, key, told)) in refused.into_iter().enumerate() {
         place.put(certificate, key);
