@@ -1,10 +1,11 @@
 //! Connections to the database that reservations are kept in, and the time that it has for its answers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
     Client, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
 };
+use parking_lot::Mutex;
 use tokio_postgres::{Config, NoTls};
 
 use crate::source::postgres::{SessionError, with_settings};
@@ -104,7 +105,18 @@ fn reason(error: PoolError) -> String {
     }
 }
 
+/// Time between two warnings: clients can ask as often as they like, and each failure is counted.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
+static WARNED: Mutex<Option<Instant>> = Mutex::new(None);
+
 fn unavailable(reason: &str) -> StoreError {
-    tracing::warn!(error = reason, "the store of reservations does not answer");
+    let mut warned = WARNED.lock();
+    if warned.is_none_or(|at| at.elapsed() >= WARNING_PAUSE) {
+        *warned = Some(Instant::now());
+        tracing::warn!(error = reason, "the store of reservations does not answer");
+    } else {
+        tracing::debug!(error = reason, "the store of reservations does not answer");
+    }
     StoreError::Unavailable
 }
