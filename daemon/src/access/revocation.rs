@@ -12,6 +12,9 @@ use tokio::sync::watch;
 use super::presence::{ConnectionId, Presence, Present};
 use crate::hub::audience::Identity;
 
+/// How far ahead the clock of whoever issues tokens may be, at most.
+const AHEAD_MAX: Duration = Duration::from_secs(60);
+
 /// One order to leave. What is not named restricts nothing, but something is named.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Kick {
@@ -61,18 +64,25 @@ impl Kick {
     }
 
     /// Whether an identity's token is one of those that are no longer good. A token that does not say when
-    /// it was issued is.
+    /// it was issued is, and so is one that says that it has yet to be, beyond the difference of clocks.
     fn refuses(&self, identity: &Identity, leeway: Duration) -> bool {
+        let ahead = SystemTime::now().checked_add(AHEAD_MAX);
+        let is_sound = |issued: SystemTime| ahead.is_none_or(|ahead| issued <= ahead);
         self.names(identity)
             && self.tokens_before.is_some_and(|before| {
-                identity.issued.is_none_or(|issued| issued < before.checked_add(leeway).unwrap_or(before))
+                let after = before.checked_add(leeway).unwrap_or(before);
+                identity.issued.is_none_or(|issued| issued < after || !is_sound(issued))
             })
     }
 
-    /// Whether a connection has to end.
+    /// Whether a connection has to end: also one with a newer token, if it is older than the kick itself.
     fn ends(&self, present: &Present, leeway: Duration) -> bool {
         match self.tokens_before {
-            Some(_) => self.refuses(&present.identity, leeway),
+            Some(before) => {
+                let after = before.checked_add(leeway).unwrap_or(before);
+                self.refuses(&present.identity, leeway)
+                    || (self.names(&present.identity) && present.since < after)
+            }
             None => self.connection == Some(present.id) || self.names(&present.identity),
         }
     }

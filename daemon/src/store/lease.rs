@@ -141,6 +141,18 @@ impl Lease {
         }
     }
 
+    /// Voids the reservation: nobody opens it again.
+    pub fn void(&self) {
+        self.stream.lose(Lost::Gone);
+        let (shared, token) = (self.shared.clone(), self.stream.token);
+        self.shared.shutdown.spawn(async move {
+            let voided = shared.counted(shared.store.void(token).await);
+            if let Err(error) = voided {
+                tracing::warn!(%error, "a kicked client's reservation could not be voided");
+            }
+        });
+    }
+
     /// How to remove operations that have ended: their ids are free again.
     pub fn finish(&self, numbers: Vec<i64>) -> impl Future<Output = Result<(), StoreError>> + Send + 'static {
         let (shared, token) = (self.shared.clone(), self.stream.token);

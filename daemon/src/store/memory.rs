@@ -107,8 +107,8 @@ impl MemoryStore {
             state.swept = now;
             state.remove_where(|reservation| reservation.expires <= now);
         }
-        let evicted = match owner.user {
-            Some(_) => state.make_room(&owner.principal, self.limits.per_user)?,
+        let evicted = match self.limits.of(&owner) {
+            Some(most) => state.make_room(&owner.principal, most)?,
             None => 0,
         };
         if state.reservations.len() >= self.limits.total {
@@ -190,7 +190,7 @@ impl MemoryStore {
         }
         reservation.served = Some((served, now + LEASE));
         reservation.seen = now;
-        reservation.expires = now + self.limits.idle;
+        reservation.expires = now + LEASE + self.limits.idle;
         Ok(Fulfilment { place: reservation.place.clone(), before, documents: reservation.documents.clone() })
     }
 
@@ -205,7 +205,7 @@ impl MemoryStore {
         let served = reservation.served.take();
         reservation.served = served.filter(|_| goes_on).map(|(served, _)| (served, now + LEASE));
         reservation.seen = now;
-        reservation.expires = now + self.limits.idle;
+        reservation.expires = now + self.limits.idle + if goes_on { LEASE } else { Duration::ZERO };
         if renewal.place.is_some() {
             reservation.place = renewal.place;
         }
@@ -251,6 +251,15 @@ impl ReservationStore for MemoryStore {
         take_over: bool,
     ) -> Stored<'_, Fulfilment> {
         async move { self.fulfil_now(token, &principal, served, take_over) }.boxed()
+    }
+
+    fn void(&self, token: TokenHash) -> Stored<'_, ()> {
+        async move {
+            let mut state = self.state.lock();
+            state.bytes -= state.reservations.remove(&token).map_or(0, |gone| gone.bytes);
+            Ok(())
+        }
+        .boxed()
     }
 
     fn renew(&self, renewals: Vec<Renewal>) -> Stored<'_, HashMap<i64, i64>> {

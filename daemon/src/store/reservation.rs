@@ -32,6 +32,18 @@ pub struct ReservationLimits {
     pub bytes: usize,
 }
 
+impl ReservationLimits {
+    /// How many somebody may have. Those of a tenant who are no users count as one, and leave room for everybody else;
+    /// where nobody proves who they are, there is nobody else, and no limit of theirs.
+    pub(super) fn of(&self, owner: &Owner) -> Option<usize> {
+        match (&owner.user, &owner.claims) {
+            (Some(_), _) => Some(self.per_user),
+            (None, Some(_)) => Some(self.per_user.max(self.total / 4)),
+            (None, None) => None,
+        }
+    }
+}
+
 impl Default for ReservationLimits {
     fn default() -> Self {
         Self {
@@ -214,6 +226,9 @@ pub trait ReservationStore: fmt::Debug + Send + Sync + 'static {
 
     /// Ends a lease: the stream is no more. Does nothing if another stream serves the reservation.
     fn release(&self, last: Renewal) -> Stored<'_, ()>;
+
+    /// Voids one reservation.
+    fn void(&self, token: TokenHash) -> Stored<'_, ()>;
 
     /// Voids reservations. Returns the streams that have to look.
     fn revoke(&self, whose: Revocation) -> Stored<'_, Vec<Served>>;

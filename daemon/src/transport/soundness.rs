@@ -32,6 +32,11 @@ fn ambiguity(version: Version, uri: &Uri, headers: &HeaderMap) -> Option<String>
     if let Some(name) = SINGLE.iter().find(|name| headers.get_all(*name).iter().nth(1).is_some()) {
         return Some(format!("The header `{name}` is given twice."));
     }
+    // RFC 9112, section 6.1: nothing but chunked is understood here, and it is said once.
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) {
+        return Some("The only `transfer-encoding` that is understood is chunked.".into());
+    }
     let host = match headers.get(header::HOST) {
         Some(host) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
         // HTTP/2 has it in the target.
@@ -70,6 +75,13 @@ mod tests {
         assert!(!ambiguous(Version::HTTP_10, "/graphql", &[]));
         assert!(!ambiguous(Version::HTTP_2, "http://a/graphql", &[]));
         assert!(ambiguous(Version::HTTP_2, "http://a/graphql", &[("host", "b")]));
+    }
+
+    #[test]
+    fn bodies_are_chunked_or_plain() {
+        let coded = |value| ambiguous(Version::HTTP_11, "/", &[("host", "a"), ("transfer-encoding", value)]);
+        assert!(!coded("chunked") && !coded("Chunked"));
+        assert!(coded("gzip, chunked") && coded("chunked, chunked") && coded("identity"));
     }
 
     #[test]

@@ -240,6 +240,54 @@ async fn one_connection_is_seen_by_its_id_and_ends_by_it() {
 }
 
 #[tokio::test]
+async fn a_kick_of_one_connection_voids_its_reservation() {
+    let database = Database::new().await;
+    let (one, other) = (builder(&database).start().await, builder(&database).start().await);
+    let alice = issued("alice", "acme", -10);
+    let (reservation, stream) = reserved(&one, &alice).await;
+    let (kept, _open) = reserved(&other, &alice).await;
+    let session = database.connect().await;
+    let ours = format!(
+        "select coalesce(min(connection_id), '') from tidings.active_connections where node = (
+             select node from tidings.connections where token_hash = sha256('{reservation}'::bytea))"
+    );
+    let id = within("the connection's name", async {
+        loop {
+            let id = session.line(&ours).await;
+            if !id.is_empty() {
+                return id;
+            }
+        }
+    })
+    .await;
+    session.run(&format!("select tidings.kick(connection_id => '{id}')")).await;
+    assert!(rest(stream).await.contains("KICKED"));
+    let left = "select count(*) from tidings.connections";
+    within("the reservation's end", async { while session.line(left).await != "1" {} }).await;
+    let status = async |reservation: &str| {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let delete = client
+            .delete(format!("http://{}/graphql/stream?operationId=x", other.address))
+            .bearer_auth(&alice)
+            .header("x-graphql-event-stream-token", reservation);
+        within("an answer", delete.send()).await.unwrap().status().as_u16()
+    };
+    assert_eq!((status(&reservation).await, status(&kept).await), (404, 200));
+}
+
+#[tokio::test]
+async fn a_token_of_the_future_helps_nobody_who_is_kicked() {
+    let database = Database::new().await;
+    let daemon = builder(&database).start().await;
+    let alice = issued("alice", "acme", 300);
+    let mut stream = Sse::open(&daemon, &alice, CHAT).await;
+    kick(&database, &["--user", "alice"]).await;
+    assert_eq!(stream.next().await["errors"][0]["extensions"]["code"], "KICKED");
+    let again = ask(&daemon, "", &[("authorization", &format!("Bearer {alice}"))]).await;
+    assert_eq!(code(again).await, (401, "TOKEN_REVOKED".into()));
+}
+
+#[tokio::test]
 async fn what_a_dead_node_has_left_is_hidden_and_removed() {
     let database = Database::new().await;
     let daemon = builder(&database).start().await;

@@ -74,11 +74,11 @@ impl PostgresStore {
         let transaction = client.transaction().await?;
         let principal = owner.principal.as_str();
         let mut evicted = 0;
-        if owner.user.is_some() {
+        if let Some(most) = self.limits.of(owner) {
             transaction.execute(statements::LOCK_PRINCIPAL, &[&principal]).await?;
             let held: i64 =
                 transaction.query_one(statements::COUNT_OF_PRINCIPAL, &[&principal]).await?.get(0);
-            let excess = held + 1 - count(self.limits.per_user);
+            let excess = held + 1 - count(most);
             if excess > 0 {
                 evicted = transaction.execute(statements::EVICT, &[&principal, &excess]).await?;
                 if count(usize::try_from(evicted).unwrap_or_default()) < excess {
@@ -218,6 +218,11 @@ async fn finish(client: &mut Client, token: TokenHash, numbers: &[i64]) -> Resul
     Ok(())
 }
 
+async fn void(client: &mut Client, token: TokenHash) -> Result<(), Trouble> {
+    client.execute(statements::VOID, &[&token.as_bytes()]).await?;
+    Ok(())
+}
+
 async fn revoke(client: &mut Client, whose: &Revocation) -> Result<Vec<Served>, Trouble> {
     let rows = client.query(statements::REVOKE, &[&whose.user, &whose.tenant]).await?;
     Ok(rows.iter().filter_map(|row| served(row, 0)).collect())
@@ -326,6 +331,10 @@ impl ReservationStore for PostgresStore {
 
     fn release(&self, last: Renewal) -> Stored<'_, ()> {
         ask!(self, client => self.end(&mut client, &last))
+    }
+
+    fn void(&self, token: TokenHash) -> Stored<'_, ()> {
+        ask!(self, client => void(&mut client, token))
     }
 
     fn revoke(&self, whose: Revocation) -> Stored<'_, Vec<Served>> {

@@ -57,7 +57,7 @@ pub(super) const LOCK: &str = "\
 pub(super) const FULFIL: &str = "\
     update tidings.connections c set node = $2, stream = $3, last_seen_at = clock_timestamp(), \
         lease_until = clock_timestamp() + make_interval(secs => $4), \
-        expires_at = clock_timestamp() + make_interval(secs => $5) \
+        expires_at = clock_timestamp() + make_interval(secs => $4 + $5) \
     where c.token_hash = $1";
 
 /// One row at least if there is the reservation, of nulls if it has no operations.
@@ -71,7 +71,7 @@ pub(super) const DOCUMENTS: &str = "\
 pub(super) const RENEW: &str = "\
     update tidings.connections c set last_seen_at = clock_timestamp(), \
         lease_until = clock_timestamp() + make_interval(secs => $4), \
-        expires_at = clock_timestamp() + make_interval(secs => $5), \
+        expires_at = clock_timestamp() + make_interval(secs => $4 + $5), \
         place = coalesce(r.place, c.place) \
     from unnest($1::bytea[], $2::bigint[], $3::text[]) r (token_hash, stream, place), \
         set_config('synchronous_commit', 'off', true) \
@@ -86,6 +86,8 @@ pub(super) const RELEASE: &str = "\
         last_seen_at = clock_timestamp(), expires_at = clock_timestamp() + make_interval(secs => $4), \
         place = coalesce($3, c.place) \
     where c.token_hash = $1 and c.stream = $2";
+
+pub(super) const VOID: &str = "delete from tidings.connections c where c.token_hash = $1";
 
 pub(super) const REVOKE: &str = "\
     delete from tidings.connections c \

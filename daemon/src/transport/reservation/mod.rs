@@ -6,7 +6,7 @@
 //! `request` is what all of these requests have in common, `operation` stores one, and `stream` serves them all:
 //! those that are `running`, from their `place` on, and the `work` that it waits for meanwhile.
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -70,6 +70,13 @@ async fn respond(endpoint: &Endpoint, head: &Parts, body: Body) -> Result<Respon
     match head.method {
         Method::PUT => reserve(endpoint, head).await,
         Method::DELETE => operation::delete(endpoint, head).await,
+        Method::GET | Method::POST if opens_stream(head) && !body.is_end_stream() => {
+            Err(ClientError::Malformed(
+                "A request that opens the stream of a reservation carries no operation: send operations with an \
+                 `accept` that does not name `text/event-stream`."
+                    .into(),
+            ))
+        }
         Method::GET | Method::POST if opens_stream(head) => stream::open(endpoint, head).await,
         Method::GET | Method::POST => operation::store(endpoint, head, body).await,
         _ => Err(ClientError::MethodNotAllowed(METHODS)),

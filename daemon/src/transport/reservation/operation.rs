@@ -61,8 +61,11 @@ pub(super) async fn store(endpoint: &Endpoint, head: &Parts, body: Body) -> Resu
 pub(super) async fn delete(endpoint: &Endpoint, head: &Parts) -> Result<Response, ClientError> {
     let Reserved { principal, token, .. } = Reserved::of(endpoint, head).await?;
     let refusal = |error| Reserved::refusal(endpoint, error);
-    let id = parameters::query_value(head, "operationId").filter(|id| !id.is_empty());
-    let Some(id) = id else {
+    let mut ids = parameters::query_values(head, "operationId");
+    if ids.len() > 1 {
+        return Err(ClientError::Malformed("The parameter `operationId` is given twice.".into()));
+    }
+    let Some(id) = ids.pop().filter(|id| !id.is_empty()) else {
         endpoint.reservations().find(token, principal).await.map_err(refusal)?;
         return Err(ClientError::Malformed("The parameter `operationId` is missing.".into()));
     };

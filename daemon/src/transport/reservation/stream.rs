@@ -149,7 +149,12 @@ impl ReservedStream {
                     self.end_all(&mut bytes, &ClientError::ReservationGone);
                 }
                 Wake::Silence => self.keep_alive(&mut bytes),
-                Wake::Over(error) => self.end_all(&mut bytes, &error),
+                Wake::Over(error) => {
+                    if error == ClientError::Kicked {
+                        self.lease.void();
+                    }
+                    self.end_all(&mut bytes, &error);
+                }
                 Wake::Leave => {
                     self.format.leave(&mut bytes);
                     self.over = true;
