@@ -83,7 +83,7 @@ async fn roam(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_come_and_go_between_two_daemons_get_everything_once() {
+async fn s21_w14_clients_that_come_and_go_between_two_daemons_get_everything_once() {
     let cluster = Cluster::start();
     let url = cluster.url("postgres");
     connect(&url).await.unwrap().batch_execute(SETUP).await.unwrap();
@@ -123,7 +123,7 @@ async fn clients_that_come_and_go_between_two_daemons_get_everything_once() {
 const ORDERS: &str = "subscription { orderChanged { operation record { id } old { id } } }";
 
 #[tokio::test]
-async fn what_happened_while_nobody_served_comes_first() {
+async fn s21_what_happened_while_nobody_served_comes_first() {
     let database = database_with_orders().await;
     let session = database.connect().await;
     let daemon = Daemon::start(&database.conninfo()).await;
