@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use futures_util::future::BoxFuture;
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
@@ -103,22 +104,23 @@ impl Reception {
                     continue;
                 }
             };
+            // Each in a box of its own size: whoever comes without TLS does not pay for its room.
             let reception = self.clone();
-            shared.shutdown.spawn(async move {
-                match accepted {
-                    Accepted::Tcp(socket, _) => reception.receive(socket, peer, place).await,
-                    Accepted::Unix(socket) => reception.receive_plain(socket, peer, place).await,
+            let received: BoxFuture<'static, ()> = match (accepted, shared.tls.clone()) {
+                (Accepted::Tcp(socket, _), Some(tls)) => {
+                    Box::pin(reception.receive_encrypted(socket, tls, peer, place))
                 }
-            });
+                (Accepted::Tcp(socket, _), None) => Box::pin(reception.receive_plain(socket, peer, place)),
+                (Accepted::Unix(socket), _) => Box::pin(reception.receive_plain(socket, peer, place)),
+            };
+            shared.shutdown.spawn(received);
         }
     }
 
-    /// A socket that has to be encrypted if there is a certificate.
-    async fn receive<S>(self, socket: S, peer: Peer, place: SocketPlace)
+    async fn receive_encrypted<S>(self, socket: S, tls: TlsAcceptor, peer: Peer, place: SocketPlace)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Some(tls) = self.shared.tls.clone() else { return self.receive_plain(socket, peer, place).await };
         let presence = Presence::new(&self.shared.limits);
         let watched = self.watch(socket, presence.clone(), place);
         // The time of a handshake and that of the first request's head are one.

@@ -1,6 +1,7 @@
 //! One client on one socket, whatever its subprotocol.
 
 use std::collections::{HashMap, VecDeque};
+use std::pin::pin;
 use std::time::Duration;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
@@ -356,22 +357,35 @@ impl Session {
         socket: &mut WebSocket,
         frames: impl IntoIterator<Item = Vec<u8>>,
     ) -> Result<(), End> {
+        let stall = self.endpoint.limits().write_stall;
         for frame in frames {
             self.admission.wrote(frame.len());
-            let time = self.endpoint.limits().write_stall + time_at_least(frame.len());
+            let size = frame.len();
             // Results and our own JSON are UTF-8; if a result were not, this socket would end.
             let text = Bytes::from(frame).try_into().map_err(|_| close(1011, "Internal error"))?;
-            let fed = tokio::time::timeout(time, socket.feed(Message::Text(text))).await;
-            fed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)?;
+            taken(size, stall, socket.feed(Message::Text(text))).await?;
         }
         self.flush(socket).await
     }
 
     async fn flush(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        let time = self.endpoint.limits().write_stall + time_at_least(WRITE_BUFFER_BYTES);
-        let flushed = tokio::time::timeout(time, socket.flush()).await;
-        flushed.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
+        taken(WRITE_BUFFER_BYTES, self.endpoint.limits().write_stall, socket.flush()).await
     }
+}
+
+/// Waits for a socket to take bytes, as long as it gets on.
+async fn taken(
+    bytes: usize,
+    stall: Duration,
+    taking: impl Future<Output = Result<(), axum::Error>>,
+) -> Result<(), End> {
+    let mut taking = pin!(taking);
+    // Nearly always at once, and then without a timer.
+    if let Some(taken) = (&mut taking).now_or_never() {
+        return taken.map_err(|_| End::Gone);
+    }
+    let time = stall + time_at_least(bytes);
+    tokio::time::timeout(time, taking).await.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
 }
 
 /// The time that bytes may take besides the time of a stall. On a socket of its own the stall alone decides; a
