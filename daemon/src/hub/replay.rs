@@ -22,7 +22,7 @@ use super::project::ParsedEvent;
 use super::route::{Router, Subscriber};
 use super::subscribed::Subscribed;
 use crate::event::Event;
-use crate::source::cursor::{Cursor, Floor, Within};
+use crate::source::cursor::{Cursor, Floor, PARTS_MAX, Within};
 use crate::source::history::{Missing, Moment};
 
 /// Subscriptions that catch up together.
@@ -247,6 +247,12 @@ impl Receive for Turn<'_> {
         let Some(member) = self.members.get_mut(&subscriber.id) else { return false };
         let Some(initial) = &subscriber.initial else { return false };
         let seen = member.after(self.event, self.moment);
+        if seen.parts().count() > PARTS_MAX {
+            // A text that left a part out would name less than was seen. It ends where it can be named.
+            member.out = true;
+            member.fail(EndReason::SlowConsumer);
+            return false;
+        }
         let (subscription, cursor) = (subscriber.subscription, seen.encode());
         let entry = match made {
             Made::Now(result) => Entry::Now(Delivery::Next { subscription, result: result.clone(), cursor }),

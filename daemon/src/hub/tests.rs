@@ -21,6 +21,8 @@ mod deferred;
 
 mod initial;
 
+mod replay;
+
 #[derive(Debug, Default)]
 struct Counting(AtomicUsize);
 

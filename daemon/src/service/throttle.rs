@@ -4,7 +4,8 @@
 //! one before, and the last passes when the interval is over. The cursor of whatever passes stays
 //! before the oldest result that waits, so that resuming from it loses none.
 //!
-//! Where no more may be delivered for now, everything waits for longer, and conflates meanwhile.
+//! While the user's allowance of deliveries is used up, results wait beyond their interval and go on replacing each
+//! other.
 
 #[cfg(test)]
 mod tests;

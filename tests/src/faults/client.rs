@@ -93,6 +93,7 @@ impl Client {
                 None => None,
             };
             let Some(stream) = stream else {
+                // As a client does that was refused: nobody tells it when the daemon is back.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };

@@ -59,6 +59,7 @@ async fn a_socket_between_two_requests_may_wait_longer_than_a_head_may_take() {
         assert_eq!(raw.next_response().await.status, 200);
     };
     ask(&mut raw).await;
+    // Time that passes is what this is about: more than a head may take, less than a pause may.
     tokio::time::sleep(std::time::Duration::from_millis(1_400)).await;
     ask(&mut raw).await;
     // The next head begins, and has its own, shorter time.

@@ -178,6 +178,7 @@ async fn handshakes_that_come_to_nothing_are_counted_and_end() {
     assert_eq!(place.metric("tidings_listener_limits_total{limit=\"head\"}").await, "4");
     within("the sockets' end", async {
         while place.metric("tidings_sockets ").await != "1" {
+            // A gauge tells nobody that it has changed.
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })

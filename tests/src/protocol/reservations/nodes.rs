@@ -108,6 +108,7 @@ async fn a_renewed_lease_keeps_the_reservation_alive() {
                 assert!(row.get::<_, bool>(1) && row.get::<_, bool>(2));
                 break;
             }
+            // A renewal is silent: it shows in the row alone.
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     })
