@@ -211,7 +211,8 @@ async fn a_lost_connection_and_a_dropped_function_cost_the_results_under_way() {
     let query = "subscription { note { n moody } }";
     let mut stream = Sse::open(&daemon, &fixture.token("ann", "acme"), query).await;
     fixture.publish(&json!({"n": 1, "mood": "hang"})).await;
-    let busy = "from pg_stat_activity where application_name = 'tidings resolve' and state = 'active' \
+    // In the function, and not in one of the short statements before the call.
+    let busy = "from pg_stat_activity where application_name = 'tidings resolve' and wait_event = 'PgSleep' \
                 and datname = current_database()";
     within("the call", async {
         while fixture.admin.line(&format!("select count(*) {busy}")).await == "0" {}
