@@ -7,6 +7,7 @@
 //! - `capture`: the trigger function; `plan` is its configuration, `render` writes records as JSON
 //! - `order`: keeps a row's events in the order of its versions when triggers write
 //! - `store`: the one place that writes to `tidings.events` and wakes readers
+//! - `pull`: `tidings.read_events`, for consumers that poll; `select` is how it reads
 //! - `definitions`: checks GraphQL definitions of custom events
 //! - `condition`, `roles`: what `attach_trigger` needs from the parser and the session
 //!
@@ -25,6 +26,9 @@ mod render;
 
 mod store;
 mod transaction;
+
+mod pull;
+mod select;
 
 mod definitions;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Bound, Events, Range, Reading, Row};
+use super::{Bound, Events, Range, Reading, Row, Swept};
 use crate::cursor::{Cursor, Within};
 use crate::snapshot::Snapshot;
 
@@ -38,7 +38,11 @@ impl Leg {
     pub(super) fn begin<E: Events>(reading: &mut Reading<'_, E>, snapshot: Arc<Snapshot>, upto: i64) -> Self {
         let (highest, above) = highest(&mut reading.seen);
         let highest = highest.clone();
-        let swept = reading.events.transactions(highest.xmax(), reading.left.events_by_transaction);
+        let swept = if reading.events.first_above(i64::MIN).is_none_or(|first| first > above) {
+            Swept { lowest: Vec::new(), complete: true }
+        } else {
+            reading.events.transactions(highest.xmax(), reading.left.events_by_transaction)
+        };
         let end = match swept.lowest.last() {
             // What was running below the end of today's snapshot has no visible event, and is named.
             _ if swept.complete => reading.now.xmax().max(highest.xmax()),
