@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
 use crate::source::postgres::functions::FunctionLimits;
+use crate::source::ring::RingLimits;
 use crate::store::reservation::ReservationLimits;
 use proxies::TrustedProxies;
 
@@ -157,6 +158,8 @@ pub struct Config {
     pub log_filter: String,
     /// Bounds of a mailbox.
     pub mailbox: MailboxLimits,
+    /// How many of the last events stay in memory.
+    pub ring: RingLimits,
     /// What the schema shows and how much a document may ask for.
     pub schema: SchemaOptions,
     /// File with the only documents that may run.
@@ -194,6 +197,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log_filter: "info".into(),
             mailbox: MailboxLimits::default(),
+            ring: RingLimits::default(),
             schema: SchemaOptions::default(),
             allow_list_file: None,
             resolve: FunctionLimits::default(),

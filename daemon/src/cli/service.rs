@@ -31,6 +31,7 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
         mailbox: config.mailbox,
         lag_max: config.max_lag,
         schema: schema_options(config)?,
+        ring: config.ring,
         metrics: metrics.clone(),
     };
     Ok(match config.source {

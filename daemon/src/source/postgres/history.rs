@@ -12,10 +12,13 @@ use tokio_postgres::{Client, Statement};
 
 use super::PostgresOptions;
 use super::connection::connect;
+use super::earlier;
 use super::error::{SessionError, in_time};
 use super::poll::{PAGE, Page, Xid, event_of, floor_of};
 use super::session::{IN_RECOVERY, SESSION_SETTINGS};
-use crate::source::history::{History, HistoryError, Missing, Moment, Passage};
+use crate::source::cursor::Cursor;
+use crate::source::history::{Earlier, History, HistoryError, Missing, Moment, Passage};
+use crate::source::ring::RingLimits;
 
 /// Most connections that read at a time. A statement reads for everybody who waits, so few are enough.
 const CONNECTIONS_MAX: usize = 2;
@@ -153,5 +156,13 @@ impl History for PostgresHistory {
     ) -> BoxFuture<'a, Result<Passage, HistoryError>> {
         let bytes_max = self.options.page_bytes;
         self.with(async move |reader| reader.passage(missing, moment, after, width, bytes_max).await).boxed()
+    }
+
+    fn earlier<'a>(
+        &'a self,
+        at: &'a Cursor,
+        limits: RingLimits,
+    ) -> BoxFuture<'a, Result<Option<Earlier>, HistoryError>> {
+        self.with(async move |reader| earlier::read(&reader.client, at, limits).await).boxed()
     }
 }

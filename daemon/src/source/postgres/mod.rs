@@ -26,6 +26,8 @@ pub mod functions;
 
 mod history;
 
+mod earlier;
+
 mod roles;
 
 pub(crate) use connection::{Connection, connect, with_settings};
