@@ -2,10 +2,6 @@
 
 pub mod catalog;
 
-pub mod snapshot;
-
-pub mod cursor;
-
 pub mod status;
 
 pub mod functions;
@@ -30,6 +26,7 @@ use catalog::Catalog;
 use cursor::{Cursor, Within};
 use history::History;
 use snapshot::Snapshot;
+pub use tidings_cursor::{cursor, snapshot};
 
 use crate::event::Event;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::snapshot::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// Version of the encoding, in the upper half of the first byte; the lower is the number of parts.
 const VERSION: u8 = 1;
@@ -72,6 +72,17 @@ impl Cursor {
     /// The beginnings of batches.
     pub fn parts(&self) -> impl Iterator<Item = &Within> {
         self.within.iter().chain(&self.left)
+    }
+
+    /// The set that also has everything which this later snapshot sees, up to an id. Of the batches that were left in the
+    /// middle, what lies beyond counts besides.
+    pub fn up_to(&self, upto: i64, snapshot: &Arc<Snapshot>) -> Self {
+        let beyond = |part: &&Within| part.upto > upto && part.snapshot != *snapshot;
+        Self {
+            within: Some(Within { snapshot: snapshot.clone(), upto }),
+            left: self.parts().filter(beyond).cloned().collect(),
+            ..self.clone()
+        }
     }
 
     /// Whether an event that was removed may be missing from the set.
