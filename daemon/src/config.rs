@@ -170,6 +170,8 @@ pub struct Config {
     pub limits: ClientLimits,
     /// Bounds of reservations, but for what [`ClientLimits`] says of all connections.
     pub reservations: ReservationLimits,
+    /// Whether events wait until a synchronous standby has them.
+    pub wait_for_standby: bool,
     /// How often the source polls though nothing woke it.
     pub safety_poll: Duration,
     /// Lag of the source above which `/readyz` is red.
@@ -218,6 +220,7 @@ impl Default for Config {
                 write_stall: Duration::from_secs(30),
             },
             reservations: ReservationLimits::default(),
+            wait_for_standby: false,
             safety_poll: Duration::from_secs(1),
             max_lag: Duration::from_secs(10),
             drain: Duration::from_secs(5),

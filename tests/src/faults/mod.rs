@@ -4,7 +4,7 @@
 //!
 //! `workload` is what is written; `transport` (with `http` and `websocket`) how clients subscribe; `client` one
 //! that comes back whatever happens; `nodes` the daemons and the network around them; `ledger` reconciles. The tests:
-//! `everything` is all faults but promotion, one after the other.
+//! `everything` is all faults but promotion, one after the other; `held` is what is not delivered before a standby has it.
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
@@ -23,6 +23,8 @@ mod nodes;
 mod ledger;
 
 mod everything;
+
+mod held;
 
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy)]

@@ -97,6 +97,12 @@ pub(super) const CONDUCT: &[Setting] = &[
 /// How long it takes.
 pub(super) const TIMES: &[Setting] = &[
     setting(
+        "wait_for_standby",
+        "Whether events wait until the synchronous standbys have them",
+        "true or false",
+        put!(c.wait_for_standby = v.boolean()),
+    ),
+    setting(
         "safety_poll_ms",
         "How often the source polls though nothing woke it",
         "10 to 60000 milliseconds",

@@ -26,11 +26,7 @@ const HIGHEST_XID: &str = "select xid from tidings.events where id <= $1 order b
 const FLOOR: &str = "select snapshot::text, top from tidings.retention_floor";
 
 /// Reads them.
-pub(super) async fn read(
-    client: &Client,
-    of: &Cursor,
-    limits: RingLimits,
-) -> Result<Option<Earlier>, SessionError> {
+pub(super) async fn read(client: &Client, of: &Cursor, limits: RingLimits) -> Result<Earlier, SessionError> {
     let (snapshot, rows_max) = (of.seen.to_string(), i64::try_from(limits.events).unwrap_or(i64::MAX));
     let parameters: [&(dyn ToSql + Sync); 3] = [&of.top, &snapshot, &rows_max];
     let mut rows = pin!(client.query_raw(LAST, parameters).await.map_err(SessionError::Query)?);
@@ -55,5 +51,5 @@ pub(super) async fn read(
     // After the events: retention does not hide from a statement what it removes meanwhile.
     let row = client.query_one(FLOOR, &[]).await.map_err(SessionError::Query)?;
     let floor = floor_of(&row, 0)?;
-    Ok(Some(Earlier::new(of, upto.unwrap_or_default(), xid, floor.as_ref(), events)))
+    Ok(Earlier::new(of, upto.unwrap_or_default(), xid, floor.as_ref(), events))
 }
