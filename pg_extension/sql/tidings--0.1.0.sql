@@ -2217,6 +2217,43 @@ from tidings.events e
 group by 1, 2, 3;
 comment on view tidings.stats is 'Events by hour, channel and event type. Reads every event kept.';
 
+-- How far the synchronous standbys have come: what they have flushed, a failover to one of them keeps.
+
+-- How many standbys a commit waits for; null if for none. The forms of synchronous_standby_names are
+-- `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)` and `a, b`, of which the last waits for one.
+create function tidings.synchronous_standbys() returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when names !~ '\S' then null
+        else coalesce((regexp_match(names, '^\s*(?:(?:first|any)\s+)?(\d+)\s*\(', 'i'))[1]::integer, 1)
+    end
+    from current_setting('synchronous_standby_names') names;
+$$;
+
+-- Where WAL ends now, and up to where as many standbys have flushed it as a commit waits for; null if too few are
+-- connected, or none is asked for. Of those that count it is the slowest: with FIRST all that are `sync` have to have
+-- it, with ANY as many of the `quorum` as are asked for.
+create function tidings.standby_position(
+    out wanted integer,
+    out inserted pg_lsn,
+    out flushed pg_lsn
+)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        tidings.synchronous_standbys(),
+        pg_current_wal_insert_lsn(),
+        (select r.flush_lsn from pg_stat_replication r
+         where r.sync_state in ('sync', 'quorum') and r.flush_lsn is not null
+         order by r.flush_lsn desc
+         offset greatest(tidings.synchronous_standbys(), 1) - 1 limit 1);
+$$;
+comment on function tidings.standby_position() is
+    'Where WAL ends, and up to where the synchronous standbys have flushed it.';
+
 -- Events for consumers that poll: pages of what they have not seen, with the cursors of the streams.
 
 -- Everything of one call is read in the snapshot of the calling statement, so these functions are stable.
@@ -2590,7 +2627,7 @@ begin
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
-        'tidings.settings(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
+        'tidings.settings(), tidings.standby_position(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is

@@ -1,4 +1,4 @@
-//! `tidings.read_events`: pages of events for consumers that poll. See `sql/75_pull.sql`, which judges cursors and says
+//! `tidings.read_events`: pages of events for consumers that poll. See `sql/77_pull.sql`, which judges cursors and says
 //! what is wrong with them; which events a page has is decided in [`tidings_cursor::reading`].
 
 mod arguments;

@@ -12,6 +12,10 @@ pub mod rows;
 
 pub mod history;
 
+pub mod ring;
+
+pub mod recent;
+
 pub mod memory;
 
 pub mod postgres;
@@ -32,7 +36,7 @@ pub trait Source: Send + 'static {
     /// [`status::SourceStatus`] when it cannot.
     fn next(&mut self) -> impl Future<Output = Step> + Send;
 
-    /// What reads events again, if anything does.
+    /// What keeps events for longer than the service, if anything does.
     fn history(&self) -> Option<Arc<dyn History>>;
 
     /// Where the source stands with its origin, for readiness.

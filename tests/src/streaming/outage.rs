@@ -16,7 +16,7 @@ async fn readiness(daemon: &Daemon) -> (u16, String) {
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-async fn wait_for_readiness(daemon: &Daemon, status: u16) -> String {
+pub async fn wait_for_readiness(daemon: &Daemon, status: u16) -> String {
     within("a change of readiness", async {
         loop {
             let (now, reason) = readiness(daemon).await;

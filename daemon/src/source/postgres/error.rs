@@ -28,6 +28,12 @@ pub(crate) enum SessionError {
     /// A standby hides running transactions, so tailing it would lose events.
     #[error("the server is in recovery (a standby); point TIDINGS_DATABASE_URL at the primary")]
     InRecovery,
+    /// Events would wait for ever.
+    #[error(
+        "wait_for_standby is on, and synchronous_standby_names of the server is empty: name the standbys there, or \
+         switch it off"
+    )]
+    NoStandby,
     /// The extension was dropped and created again.
     #[error("tidings.events is not the table that was followed; the extension was created anew")]
     Replaced,

@@ -26,6 +26,10 @@ pub mod functions;
 
 mod history;
 
+mod standby;
+
+mod earlier;
+
 mod roles;
 
 pub(crate) use connection::{Connection, connect, with_settings};
@@ -140,7 +144,12 @@ impl PostgresSource {
             return Ok(None);
         }
         let Some(seen) = self.seen.clone() else { return Ok(None) };
-        match session.poller.poll(&seen, &self.options).await? {
+        let polled = session.poller.poll(&seen, &self.options).await?;
+        let found = !matches!(&polled, Polled::All(batch) if batch.events.is_empty());
+        if found && self.options.wait_for_standby {
+            standby::wait(&session.poller.client, Some(&self.status), &self.metrics).await?;
+        }
+        match polled {
             Polled::All(batch) => {
                 session.poller.after_reconnect = false;
                 self.status.set_current();
@@ -217,7 +226,7 @@ impl Source for PostgresSource {
     }
 
     fn history(&self) -> Option<Arc<dyn History>> {
-        Some(Arc::new(PostgresHistory::new(&self.options)))
+        Some(Arc::new(PostgresHistory::new(&self.options, self.metrics.clone())))
     }
 
     fn status(&self) -> Arc<SourceStatus> {

@@ -1,0 +1,99 @@
+//! What clients received, reconciled with the table in SQL.
+
+use tokio_postgres::Client;
+
+use super::workload::{Change, TENANTS};
+use crate::streaming::exactly_once::connect;
+
+/// What clients were given, in the order in which they got it.
+const SETUP: &str = "
+    create schema ledger;
+    create table ledger.delivered (account bigint, number bigint, row_id int, version bigint, stamp uuid);
+    create index on ledger.delivered (account);
+";
+
+const RECORD: &str = "
+    insert into ledger.delivered
+    select $1, number, row_id, version, stamp::uuid
+    from unnest($2::int[], $3::bigint[], $4::text[]) with ordinality as given (row_id, version, stamp, number)
+";
+
+/// Parameters: the account, its tenant, the ids of the events that it is to have (all if null).
+const RECONCILE: &str = "
+    with expected as (
+        select (payload->>'stamp')::uuid as stamp
+        from tidings.events
+        where channel = 'public.counters' and event_type = 'UPDATE' and tenant_id = $2
+          and ($3::bigint[] is null or id = any($3))
+    ), delivered as (
+        select row_id, version, stamp,
+               version <= lag(version) over (partition by row_id order by number) as is_behind
+        from ledger.delivered where account = $1
+    )
+    select (select count(*) from tidings.events),
+           (select count(*) from expected),
+           (select count(*) from delivered),
+           (select count(*) from expected where stamp not in (select stamp from delivered)),
+           (select count(*) - count(distinct stamp) from delivered),
+           (select count(*) from delivered where stamp not in (select stamp from expected)),
+           (select count(*) from delivered where is_behind)
+";
+
+/// The books of one database.
+pub(super) struct Ledger {
+    session: Client,
+    accounts: i64,
+}
+
+/// Sums over the accounts of one ledger.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Totals {
+    pub(super) expected: i64,
+    pub(super) delivered: i64,
+}
+
+impl Ledger {
+    pub(super) async fn open(url: &str) -> Self {
+        let session = connect(url).await.unwrap();
+        session.batch_execute(SETUP).await.unwrap();
+        Self { session, accounts: 0 }
+    }
+
+    /// Prints the line of a client, and fails unless it got what it was to get, each once and each row's in order.
+    pub(super) async fn reconcile(
+        &mut self,
+        name: &str,
+        tenant: usize,
+        received: &[Change],
+        events: Option<&[i64]>,
+        gaps: usize,
+    ) -> Totals {
+        self.accounts += 1;
+        let rows: Vec<i32> = received.iter().map(|change| change.row).collect();
+        let versions: Vec<i64> = received.iter().map(|change| change.version).collect();
+        let stamps: Vec<&str> = received.iter().map(|change| change.stamp.as_str()).collect();
+        self.session.execute(RECORD, &[&self.accounts, &rows, &versions, &stamps]).await.unwrap();
+        let line =
+            self.session.query_one(RECONCILE, &[&self.accounts, &TENANTS[tenant], &events]).await.unwrap();
+        let count = |column| line.get::<_, i64>(column);
+        let (missing, duplicate, foreign, disordered) = (count(3), count(4), count(5), count(6));
+        let totals = Totals { expected: count(1), delivered: count(2) };
+        println!(
+            "{name}: {} events, {} deliveries expected, {} delivered, {missing} missing, {duplicate} duplicate, \
+             {foreign} foreign, {disordered} out of order, {gaps} declared gaps",
+            count(0),
+            totals.expected,
+            totals.delivered,
+        );
+        assert_eq!((missing, duplicate, foreign, disordered), (0, 0, 0, 0), "{name}");
+        totals
+    }
+
+    /// The id, transaction and tenant of all events that a client may get.
+    pub(super) async fn events(&self) -> Vec<(i64, u64, String)> {
+        let query =
+            "select id, xid::text, tenant_id from tidings.events where event_type = 'UPDATE' order by id";
+        let rows = self.session.query(query, &[]).await.unwrap();
+        rows.iter().map(|row| (row.get(0), row.get::<_, &str>(1).parse().unwrap(), row.get(2))).collect()
+    }
+}
