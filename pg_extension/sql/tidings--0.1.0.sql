@@ -112,6 +112,11 @@ create function @extschema@.publish_event(
 language c volatile parallel unsafe
 as 'MODULE_PATHNAME', 'publish_event';
 
+-- How a transaction of this session wakes the daemon: `coalesced`, `direct` or `off`.
+create function tidings.wake_up_mode() returns text
+language c stable
+as 'MODULE_PATHNAME', 'wake_up_mode_wrapper';
+
 comment on function @extschema@.publish_event(text, text, jsonb, text, text, jsonb) is
     'Stores one event in this transaction; it is delivered when the transaction commits.';
 
@@ -2485,7 +2490,7 @@ begin
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
-        'tidings.settings(), tidings.standby_position(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
+        'tidings.settings(), tidings.wake_up_mode(), tidings.standby_position(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is
