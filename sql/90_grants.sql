@@ -56,6 +56,22 @@ $$;
 comment on function tidings.grant_daemon(regrole) is
     'Lets a role read events and keep reservations: what the daemon logs in as.';
 
+create function tidings.grant_reader(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.require_role(role, 'grant_reader');
+    execute format('grant usage on schema tidings to %s', role);
+    execute format('grant execute on function '
+        'tidings.read_events(text, text, integer), '
+        'tidings.read_events(text, text, integer, text, text), '
+        'tidings.current_cursor() to %s', role);
+end
+$$;
+comment on function tidings.grant_reader(regrole) is
+    'Lets a role read all events, of every tenant, page by page.';
+
 -- Apart from the publishers: definitions decide what everybody may subscribe to.
 create function tidings.grant_definer(role regrole) returns void
 language plpgsql

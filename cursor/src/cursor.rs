@@ -69,6 +69,12 @@ impl Cursor {
         before || self.parts().any(|part| id <= part.upto && part.snapshot.sees(xid))
     }
 
+    /// Up to which id the events of a transaction are in the set; nothing if none is.
+    pub fn seen_up_to(&self, xid: u64) -> Option<i64> {
+        let parts = self.parts().filter(|part| part.snapshot.sees(xid)).map(|part| part.upto);
+        parts.chain(self.seen.sees(xid).then_some(self.top)).max()
+    }
+
     /// The beginnings of batches.
     pub fn parts(&self) -> impl Iterator<Item = &Within> {
         self.within.iter().chain(&self.left)
@@ -83,6 +89,12 @@ impl Cursor {
             left: self.parts().filter(beyond).cloned().collect(),
             ..self.clone()
         }
+    }
+
+    /// Whether it is of another history than this one, of which the last id that was drawn is known.
+    pub fn is_foreign_to(&self, history: u64, last_id: i64) -> bool {
+        // Ids never come again, but a crash takes back xids: those of a set may be from before it.
+        self.history != history || self.top > last_id || self.parts().any(|part| part.upto > last_id)
     }
 
     /// Whether an event that was removed may be missing from the set.

@@ -7,3 +7,5 @@ pub mod snapshot;
 pub mod cursor;
 
 pub mod moment;
+
+pub mod reading;

@@ -82,8 +82,7 @@ impl Missing {
 impl Moment {
     /// Whether this history cannot say what the set lacks, because it is of another one.
     pub fn is_foreign(&self, seen: &Cursor) -> bool {
-        // Ids never come again, but a crash takes back xids: those of a set may be from before it.
-        seen.history != self.history || seen.top > self.last_id
+        seen.is_foreign_to(self.history, self.last_id)
     }
 
     /// How many ids lie between the first and the last that is missing.

@@ -8,6 +8,7 @@
 //! - `order`: keeps a row's events in the order of its versions when triggers write
 //! - `store`: the one place that writes to `tidings.events`
 //! - `wake_up`: tells readers that something was committed, one by one or through a worker for many
+//! - `pull`: `tidings.read_events`, for consumers that poll; `select` is how it reads
 //! - `definitions`: checks GraphQL definitions of custom events
 //! - `condition`, `roles`: what `attach_trigger` needs from the parser and the session
 //!
@@ -27,6 +28,9 @@ mod render;
 mod store;
 mod transaction;
 mod wake_up;
+
+mod pull;
+mod select;
 
 mod definitions;
 
