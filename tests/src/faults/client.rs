@@ -7,9 +7,11 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tidings_daemon::source::cursor::Cursor;
 use tokio::sync::{Barrier, Notify};
 
 use super::http::{multipart, reserved, sse};
+use super::ledger::Stored;
 use super::nodes::Nodes;
 use super::transport::{PATIENCE, Stream, Subscriber, Transport};
 use super::websocket::{LEGACY_WS, TRANSPORT_WS, websocket};
@@ -32,6 +34,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Waits until so many times a client was told of a gap.
+    pub(super) async fn gaps(&self, gaps: usize) {
+        self.until(|counts| counts.gaps.load(Ordering::Relaxed) >= gaps).await;
+    }
+
     /// Waits until the clients have received so many results more.
     pub(super) async fn more(&self, results: usize) {
         let goal = self.received.load(Ordering::Relaxed) + results;
@@ -78,6 +85,20 @@ pub(super) struct History {
     pub(super) tenant: usize,
     /// Between them are the gaps that it was told of.
     pub(super) parts: Vec<Part>,
+}
+
+impl Part {
+    /// The ids of the events that were missing at its start and, unless it went on to the last of all, not at its end any
+    /// more.
+    pub(super) fn covers(&self, events: &[Stored], is_last: bool) -> Vec<i64> {
+        let set = |cursor: &Option<String>| cursor.as_deref().map(|cursor| Cursor::decode(cursor).unwrap());
+        let (start, end) = (set(&self.start).expect("a start"), set(&self.end));
+        let covered = events.iter().filter(|event| {
+            let ended = is_last || end.as_ref().is_some_and(|end| end.contains(event.id, event.xid));
+            ended && !start.contains(event.id, event.xid)
+        });
+        covered.map(|event| event.id).collect()
+    }
 }
 
 pub(super) struct Client {

@@ -52,6 +52,14 @@ pub(super) struct Totals {
     pub(super) delivered: i64,
 }
 
+/// An event of the table.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) id: i64,
+    pub(super) xid: u64,
+    pub(super) stamp: Option<String>,
+}
+
 impl Ledger {
     pub(super) async fn open(url: &str) -> Self {
         let session = connect(url).await.unwrap();
@@ -89,11 +97,22 @@ impl Ledger {
         totals
     }
 
-    /// The id, transaction and tenant of all events that a client may get.
-    pub(super) async fn events(&self) -> Vec<(i64, u64, String)> {
-        let query =
-            "select id, xid::text, tenant_id from tidings.events where event_type = 'UPDATE' order by id";
+    pub(super) async fn events(&self) -> Vec<Stored> {
+        let query = "select id, xid::text, payload->>'stamp' from tidings.events";
         let rows = self.session.query(query, &[]).await.unwrap();
-        rows.iter().map(|row| (row.get(0), row.get::<_, &str>(1).parse().unwrap(), row.get(2))).collect()
+        let stored = rows.iter().map(|row| Stored {
+            id: row.get(0),
+            xid: row.get::<_, &str>(1).parse().unwrap(),
+            stamp: row.get(2),
+        });
+        stored.collect()
+    }
+
+    /// How many of the changes that clients got are not stored here.
+    pub(super) async fn not_stored(&self, received: &[Change]) -> i64 {
+        let query = "select count(*) from unnest($1::text[]) stamp \
+                     where stamp not in (select payload->>'stamp' from tidings.events where payload->>'stamp' is not null)";
+        let stamps: Vec<&str> = received.iter().map(|change| change.stamp.as_str()).collect();
+        self.session.query_one(query, &[&stamps]).await.unwrap().get(0)
     }
 }
