@@ -17,7 +17,7 @@ use super::transport::{PATIENCE, Stream, Subscriber, Transport};
 use super::websocket::{LEGACY_WS, TRANSPORT_WS, websocket};
 use super::workload::{Change, TENANTS};
 
-/// Most results after which a client leaves of its own accord.
+/// Most results after which a client leaves of its own accord, unless it is told another number.
 const STAY_MAX: u32 = 2_000;
 
 /// What all clients together have seen.
@@ -108,6 +108,7 @@ pub(super) struct Client {
     nodes: Arc<Nodes>,
     counts: Arc<Counts>,
     parts: Vec<Part>,
+    stay_max: u32,
     random: StdRng,
 }
 
@@ -122,10 +123,16 @@ impl Client {
             nodes,
             counts,
             parts: vec![Part::default()],
+            stay_max: STAY_MAX,
             random: StdRng::seed_from_u64(seed),
         };
         client.subscriber = Subscriber::new(&format!("user{seed}"), TENANTS[client.tenant()]);
         client
+    }
+
+    /// Leaves after so many results at most.
+    pub(super) fn stays(self, stay_max: u32) -> Self {
+        Self { stay_max, ..self }
     }
 
     /// Each transport is used by both tenants.
@@ -143,7 +150,7 @@ impl Client {
                 continue;
             };
             self.counts.count(&self.counts.connections);
-            let wanted = self.random.random_range(1..STAY_MAX);
+            let wanted = self.random.random_range(1..self.stay_max);
             if self.read(stream, wanted, &mut waits).await {
                 let name = format!("client {} over {}", self.seed, self.transport);
                 return History { name, tenant: self.tenant(), parts: self.parts };

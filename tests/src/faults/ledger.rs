@@ -39,6 +39,17 @@ const RECONCILE: &str = "
            (select count(*) from delivered where is_behind)
 ";
 
+const NOT_STORED: &str = "
+    select count(*) from unnest($1::text[]) stamp
+    where stamp::uuid not in (
+        select (payload->>'stamp')::uuid from tidings.events where payload->>'stamp' is not null
+    )
+";
+
+fn stamps(received: &[Change]) -> Vec<String> {
+    received.iter().map(|change| format!("{:032x}", change.stamp)).collect()
+}
+
 /// The books of one database.
 pub(super) struct Ledger {
     session: Client,
@@ -79,7 +90,7 @@ impl Ledger {
         self.accounts += 1;
         let rows: Vec<i32> = received.iter().map(|change| change.row).collect();
         let versions: Vec<i64> = received.iter().map(|change| change.version).collect();
-        let stamps: Vec<&str> = received.iter().map(|change| change.stamp.as_str()).collect();
+        let stamps = stamps(received);
         self.session.execute(RECORD, &[&self.accounts, &rows, &versions, &stamps]).await.unwrap();
         let line =
             self.session.query_one(RECONCILE, &[&self.accounts, &TENANTS[tenant], &events]).await.unwrap();
@@ -110,9 +121,6 @@ impl Ledger {
 
     /// How many of the changes that clients got are not stored here.
     pub(super) async fn not_stored(&self, received: &[Change]) -> i64 {
-        let query = "select count(*) from unnest($1::text[]) stamp \
-                     where stamp not in (select payload->>'stamp' from tidings.events where payload->>'stamp' is not null)";
-        let stamps: Vec<&str> = received.iter().map(|change| change.stamp.as_str()).collect();
-        self.session.query_one(query, &[&stamps]).await.unwrap().get(0)
+        self.session.query_one(NOT_STORED, &[&stamps(received)]).await.unwrap().get(0)
     }
 }

@@ -9,6 +9,8 @@
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
+use std::time::Duration;
+
 mod workload;
 
 mod transport;
@@ -44,6 +46,12 @@ impl Sizes {
     /// Those of the environment, else those of the short form.
     fn get() -> Self {
         Self { writers: size("WRITERS", 24), clients: size("CLIENTS", 12), rounds: size("ROUNDS", 1) }
+    }
+
+    /// How often each writer begins a transaction: what is written reaches half of the clients, and a machine of two
+    /// processors has to get it to them.
+    fn pace(self) -> Duration {
+        Duration::from_millis(5 * self.clients)
     }
 }
 

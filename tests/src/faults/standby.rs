@@ -56,7 +56,7 @@ impl Scene {
             .collect();
         started.wait().await;
         let url = whichever_takes_writes(primary.port, standby.port);
-        let writers = Writers::start(&url, sizes.writers);
+        let writers = Writers::start(&url, sizes.writers, sizes.pace());
         let scene = Self { primary, standby, link, url, nodes, counts, clients, writers };
         scene.more().await;
         scene
