@@ -114,6 +114,21 @@ impl Cluster {
         assert!(done.success(), "{action}: {}", std::fs::read_to_string(log).unwrap_or_default());
     }
 
+    /// Keeps the files of the stopped server as they are now.
+    pub fn save(&self) {
+        run(Command::new("cp").args(["-a", self.data(), &self.saved()]));
+    }
+
+    /// Makes the files of the stopped server what they were.
+    pub fn put_back(&self) {
+        std::fs::remove_dir_all(&self.directory).unwrap();
+        std::fs::rename(self.saved(), &self.directory).unwrap();
+    }
+
+    fn saved(&self) -> String {
+        format!("{}-saved", self.data())
+    }
+
     /// Kills all of its processes at once, as a machine that loses its power does.
     pub fn kill(&self) {
         let file = std::fs::read_to_string(self.directory.join("postmaster.pid")).expect("the server runs");
@@ -135,6 +150,7 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         let _ = quiet(server("pg_ctl").args(["-D", self.data(), "-m", "immediate", "-w", "stop"])).status();
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_dir_all(self.saved());
     }
 }
 
