@@ -18,6 +18,8 @@ mod fuzz;
 
 mod protocol;
 
+mod retention;
+
 mod schema;
 
 pub(crate) mod streaming;

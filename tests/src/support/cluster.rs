@@ -10,20 +10,29 @@ pub struct Cluster {
     directory: PathBuf,
     /// Its port on 127.0.0.1.
     pub port: u16,
+    /// Settings besides those that all have.
+    settings: &'static str,
+    /// Variables of its processes.
+    environment: Vec<(&'static str, String)>,
 }
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Cluster {
-    /// Makes and starts a server with the extension installed, and a database `app` with it created.
+    /// Makes and starts a server for which the extension is installed.
     pub fn start() -> Self {
+        Self::start_with("", Vec::new())
+    }
+
+    /// The same with settings and environment variables of its own.
+    pub fn start_with(settings: &'static str, environment: Vec<(&'static str, String)>) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("tidings-cluster-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
         let port = free_port(number);
         let data = directory.to_str().unwrap();
         run(server("initdb").args(["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]));
-        let cluster = Self { directory, port };
+        let cluster = Self { directory, port, settings, environment };
         cluster.pg_ctl("start");
         cluster
     }
@@ -38,16 +47,23 @@ impl Cluster {
         // Nothing but the test itself shall write WAL or use up xids: the crash test depends on it.
         let options = format!(
             "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off \
-             -c wal_level=minimal -c max_wal_senders=0 -c checkpoint_timeout=1h",
+             -c wal_level=minimal -c max_wal_senders=0 -c checkpoint_timeout=1h {}",
             self.port,
-            self.directory.display()
+            self.directory.display(),
+            self.settings
         );
         let data = self.directory.to_str().unwrap();
         let log = self.directory.join("server.log");
         let log = log.to_str().unwrap();
         // The server must not inherit our pipes: waiting for their end would wait for the server.
         run(server("pg_ctl")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["-D", data, "-l", log, "-o", &options, "-w", "-t", "60", "-m", "fast", action]));
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).expect("the server's log can be read")
     }
 }
 
