@@ -20,6 +20,8 @@ mod protocol;
 
 pub(crate) mod pull;
 
+mod retention;
+
 mod schema;
 
 pub(crate) mod streaming;

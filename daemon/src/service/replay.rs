@@ -122,6 +122,11 @@ impl Replay {
         while !group.is_empty() {
             let missing = group.missing();
             match self.history.moment(&missing).await {
+                // The stream is about to end for everybody, or what was read is not of the server that it follows.
+                Ok(moment) if !self.hub.stands_in(moment.history) => {
+                    let other = HistoryError("the stream has another history than what was read".into());
+                    self.failed(&other, &mut pause).await;
+                }
                 Ok(moment) => {
                     let (changed, expired) = group.check(&self.hub, &moment);
                     self.metrics.count("history_changed", changed);

@@ -7,15 +7,17 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tidings_daemon::source::cursor::Cursor;
 use tokio::sync::{Barrier, Notify};
 
 use super::http::{multipart, reserved, sse};
+use super::ledger::Stored;
 use super::nodes::Nodes;
 use super::transport::{PATIENCE, Stream, Subscriber, Transport};
 use super::websocket::{LEGACY_WS, TRANSPORT_WS, websocket};
 use super::workload::{Change, TENANTS};
 
-/// Most results after which a client leaves of its own accord.
+/// Most results after which a client leaves of its own accord, unless it is told another number.
 const STAY_MAX: u32 = 2_000;
 
 /// What all clients together have seen.
@@ -32,6 +34,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Waits until so many times a client was told of a gap.
+    pub(super) async fn gaps(&self, gaps: usize) {
+        self.until(|counts| counts.gaps.load(Ordering::Relaxed) >= gaps).await;
+    }
+
     /// Waits until the clients have received so many results more.
     pub(super) async fn more(&self, results: usize) {
         let goal = self.received.load(Ordering::Relaxed) + results;
@@ -80,6 +87,20 @@ pub(super) struct History {
     pub(super) parts: Vec<Part>,
 }
 
+impl Part {
+    /// The ids of the events that were missing at its start and, unless it went on to the last of all, not at its end any
+    /// more.
+    pub(super) fn covers(&self, events: &[Stored], is_last: bool) -> Vec<i64> {
+        let set = |cursor: &Option<String>| cursor.as_deref().map(|cursor| Cursor::decode(cursor).unwrap());
+        let (start, end) = (set(&self.start).expect("a start"), set(&self.end));
+        let covered = events.iter().filter(|event| {
+            let ended = is_last || end.as_ref().is_some_and(|end| end.contains(event.id, event.xid));
+            ended && !start.contains(event.id, event.xid)
+        });
+        covered.map(|event| event.id).collect()
+    }
+}
+
 pub(super) struct Client {
     seed: u64,
     transport: Transport,
@@ -87,6 +108,7 @@ pub(super) struct Client {
     nodes: Arc<Nodes>,
     counts: Arc<Counts>,
     parts: Vec<Part>,
+    stay_max: u32,
     random: StdRng,
 }
 
@@ -101,10 +123,16 @@ impl Client {
             nodes,
             counts,
             parts: vec![Part::default()],
+            stay_max: STAY_MAX,
             random: StdRng::seed_from_u64(seed),
         };
         client.subscriber = Subscriber::new(&format!("user{seed}"), TENANTS[client.tenant()]);
         client
+    }
+
+    /// Leaves after so many results at most.
+    pub(super) fn stays(self, stay_max: u32) -> Self {
+        Self { stay_max, ..self }
     }
 
     /// Each transport is used by both tenants.
@@ -122,7 +150,7 @@ impl Client {
                 continue;
             };
             self.counts.count(&self.counts.connections);
-            let wanted = self.random.random_range(1..STAY_MAX);
+            let wanted = self.random.random_range(1..self.stay_max);
             if self.read(stream, wanted, &mut waits).await {
                 let name = format!("client {} over {}", self.seed, self.transport);
                 return History { name, tenant: self.tenant(), parts: self.parts };

@@ -88,7 +88,7 @@ async fn whatever_fails_every_client_has_everything_once() {
         .map(|seed| tokio::spawn(Client::new(seed, nodes.clone(), counts.clone()).run(started.clone())))
         .collect();
     started.wait().await;
-    let writers = Writers::start(&url, sizes.writers);
+    let writers = Writers::start(&url, sizes.writers, sizes.pace());
     for _ in 0..sizes.rounds {
         let faults = go_wrong(&cluster, &nodes, &counts, sizes.clients);
         tokio::time::timeout(ROUND_TIME_MAX, faults).await.expect("everything has gone wrong by then");

@@ -39,6 +39,17 @@ const RECONCILE: &str = "
            (select count(*) from delivered where is_behind)
 ";
 
+const NOT_STORED: &str = "
+    select count(*) from unnest($1::text[]) stamp
+    where stamp::uuid not in (
+        select (payload->>'stamp')::uuid from tidings.events where payload->>'stamp' is not null
+    )
+";
+
+fn stamps(received: &[Change]) -> Vec<String> {
+    received.iter().map(|change| format!("{:032x}", change.stamp)).collect()
+}
+
 /// The books of one database.
 pub(super) struct Ledger {
     session: Client,
@@ -50,6 +61,14 @@ pub(super) struct Ledger {
 pub(super) struct Totals {
     pub(super) expected: i64,
     pub(super) delivered: i64,
+}
+
+/// An event of the table.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) id: i64,
+    pub(super) xid: u64,
+    pub(super) stamp: Option<String>,
 }
 
 impl Ledger {
@@ -71,7 +90,7 @@ impl Ledger {
         self.accounts += 1;
         let rows: Vec<i32> = received.iter().map(|change| change.row).collect();
         let versions: Vec<i64> = received.iter().map(|change| change.version).collect();
-        let stamps: Vec<&str> = received.iter().map(|change| change.stamp.as_str()).collect();
+        let stamps = stamps(received);
         self.session.execute(RECORD, &[&self.accounts, &rows, &versions, &stamps]).await.unwrap();
         let line =
             self.session.query_one(RECONCILE, &[&self.accounts, &TENANTS[tenant], &events]).await.unwrap();
@@ -89,11 +108,19 @@ impl Ledger {
         totals
     }
 
-    /// The id, transaction and tenant of all events that a client may get.
-    pub(super) async fn events(&self) -> Vec<(i64, u64, String)> {
-        let query =
-            "select id, xid::text, tenant_id from tidings.events where event_type = 'UPDATE' order by id";
+    pub(super) async fn events(&self) -> Vec<Stored> {
+        let query = "select id, xid::text, payload->>'stamp' from tidings.events";
         let rows = self.session.query(query, &[]).await.unwrap();
-        rows.iter().map(|row| (row.get(0), row.get::<_, &str>(1).parse().unwrap(), row.get(2))).collect()
+        let stored = rows.iter().map(|row| Stored {
+            id: row.get(0),
+            xid: row.get::<_, &str>(1).parse().unwrap(),
+            stamp: row.get(2),
+        });
+        stored.collect()
+    }
+
+    /// How many of the changes that clients got are not stored here.
+    pub(super) async fn not_stored(&self, received: &[Change]) -> i64 {
+        self.session.query_one(NOT_STORED, &[&stamps(received)]).await.unwrap().get(0)
     }
 }

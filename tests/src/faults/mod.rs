@@ -4,9 +4,13 @@
 //!
 //! `workload` is what is written; `transport` (with `http` and `websocket`) how clients subscribe; `client` one
 //! that comes back whatever happens; `nodes` the daemons and the network around them; `ledger` reconciles. The tests:
-//! `everything` is all faults but promotion, one after the other; `held` is what is not delivered before a standby has it.
+//! `everything` is all faults but promotion, one after the other; `standby` promotes one; in `network` nothing but the
+//! network fails; `places` takes cursors from node to node;
+//! `held` is what is not delivered before a standby has it.
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
+
+use std::time::Duration;
 
 mod workload;
 
@@ -26,6 +30,12 @@ mod everything;
 
 mod held;
 
+mod standby;
+
+mod network;
+
+mod places;
+
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
@@ -39,6 +49,12 @@ impl Sizes {
     /// Those of the environment, else those of the short form.
     fn get() -> Self {
         Self { writers: size("WRITERS", 24), clients: size("CLIENTS", 12), rounds: size("ROUNDS", 1) }
+    }
+
+    /// How often each writer begins a transaction: what is written reaches half of the clients, and a machine of two
+    /// processors has to get it to them.
+    fn pace(self) -> Duration {
+        Duration::from_millis(5 * self.clients)
     }
 }
 

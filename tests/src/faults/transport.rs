@@ -4,12 +4,15 @@ use std::fmt;
 use std::time::Duration;
 
 use futures_util::stream::BoxStream;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::daemon::token;
+use crate::support::daemon::token_of;
 
 /// A client waits no longer than this for a daemon to say anything.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Longer than any run.
+const TOKEN_LIFE: Duration = Duration::from_secs(30 * 86_400);
 
 /// A way to subscribe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +85,8 @@ pub(super) struct Subscriber {
 
 impl Subscriber {
     pub(super) fn new(user: &str, tenant: &str) -> Self {
-        Self { token: token(user, tenant), cursor: None, place: None, reservation: None }
+        let token = token_of(json!({ "sub": user, "tenant_id": tenant }), TOKEN_LIFE);
+        Self { token, cursor: None, place: None, reservation: None }
     }
 
     /// Begins anew, at a cursor.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 
 use crate::streaming::exactly_once::{connect, write_while};
 
@@ -32,17 +35,19 @@ pub(super) const TENANTS: [&str; 2] = ["acme", "globex"];
 pub(super) struct Change {
     pub(super) row: i32,
     pub(super) version: i64,
-    pub(super) stamp: String,
+    pub(super) stamp: u128,
 }
 
 impl Change {
     pub(super) fn of(result: &Value) -> Self {
         let record = &result["data"]["counterUpdated"];
+        // Of a long run millions are kept.
+        let stamp = |text: &str| u128::from_str_radix(&text.replace('-', ""), 16).unwrap();
         let text = |name: &str| record[name].as_str().unwrap_or_else(|| panic!("{result}"));
         Self {
             row: i32::try_from(record["id"].as_i64().unwrap()).unwrap(),
             version: text("version").parse().unwrap(),
-            stamp: text("stamp").to_owned(),
+            stamp: stamp(text("stamp")),
         }
     }
 
@@ -59,11 +64,26 @@ pub(super) struct Writers {
 }
 
 impl Writers {
-    pub(super) fn start(url: &str, count: u64) -> Self {
+    /// Nobody.
+    pub(super) fn none() -> Self {
+        Self { stop: Arc::default(), running: Vec::new() }
+    }
+
+    /// Each begins a transaction at most once in a time.
+    pub(super) fn start(url: &str, count: u64, pace: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let running = (0..count).map(|seed| {
+            let mut ticks = tokio::time::interval(pace);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let ticks = Arc::new(Mutex::new(ticks));
             let stop = stop.clone();
-            tokio::spawn(write_while(url.to_owned(), seed, move || !stop.load(Ordering::Relaxed)))
+            tokio::spawn(write_while(url.to_owned(), seed, move || {
+                let (ticks, stop) = (ticks.clone(), stop.clone());
+                async move {
+                    ticks.lock().await.tick().await;
+                    !stop.load(Ordering::Relaxed)
+                }
+            }))
         });
         Self { running: running.collect(), stop }
     }

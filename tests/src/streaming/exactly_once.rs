@@ -129,15 +129,20 @@ pub(crate) fn take(result: &Value, received: &mut Vec<(i32, i64)>) -> bool {
 /// Runs one writer for so many transactions.
 pub(crate) async fn write(url: String, seed: u64, transactions: u32) {
     let mut left = transactions;
-    write_while(url, seed, || left.checked_sub(1).inspect(|less| left = *less).is_some()).await;
+    let goes_on = || std::future::ready(left.checked_sub(1).inspect(|less| left = *less).is_some());
+    write_while(url, seed, goes_on).await;
 }
 
 /// Runs one writer: transactions of several changes, some rolled back, some in part, some slow.
 /// When the server goes away the transaction under way is given up; the table tells what became of it.
-pub(crate) async fn write_while(url: String, seed: u64, mut goes_on: impl FnMut() -> bool) {
+pub(crate) async fn write_while<F: Future<Output = bool>>(
+    url: String,
+    seed: u64,
+    mut goes_on: impl FnMut() -> F,
+) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut client = connect(&url).await;
-    while goes_on() {
+    while goes_on().await {
         let script = transaction(seed, &mut random);
         loop {
             match &client {
@@ -159,7 +164,8 @@ pub(crate) async fn write_while(url: String, seed: u64, mut goes_on: impl FnMut(
     }
 }
 
-fn transaction(writer: u64, random: &mut StdRng) -> String {
+/// One transaction of a writer.
+pub(crate) fn transaction(writer: u64, random: &mut StdRng) -> String {
     let mut script = String::from("begin;");
     // Rows in ascending order, so that writers wait for each other but never in a circle.
     let mut rows: Vec<i32> =

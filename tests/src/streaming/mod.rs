@@ -14,7 +14,7 @@ pub(crate) mod exactly_once;
 
 mod isolation;
 
-pub mod outage;
+pub(crate) mod outage;
 
 mod poll_plan;
 

@@ -14,6 +14,7 @@ use super::PostgresOptions;
 use super::connection::connect;
 use super::earlier;
 use super::error::{SessionError, in_time};
+use super::following::{Followed, Following};
 use super::poll::{PAGE, Page, Xid, event_of, floor_of};
 use super::session::{IN_RECOVERY, SESSION_SETTINGS};
 use super::standby;
@@ -24,6 +25,9 @@ use crate::source::ring::RingLimits;
 
 /// Most connections that read at a time. A statement reads for everybody who waits, so few are enough.
 const CONNECTIONS_MAX: usize = 2;
+
+/// It stays the same for as long as a connection lasts, unless the extension is created anew.
+const HISTORY: &str = "select tidings.history_id()";
 
 /// The moment now, and where what is missing of it lies: one statement, so that all of it is of one snapshot.
 /// Parameters: as of [`PAGE`], without the snapshot.
@@ -41,6 +45,7 @@ const MOMENT: &str = "\
 pub(super) struct PostgresHistory {
     options: PostgresOptions,
     metrics: Metrics,
+    following: Arc<Following>,
     free: Semaphore,
     /// Those that are open and not in use.
     idle: Mutex<Vec<Reader>>,
@@ -50,14 +55,24 @@ pub(super) struct PostgresHistory {
 #[derive(Debug)]
 struct Reader {
     client: Client,
+    /// What was followed when it was opened.
+    followed: Followed,
     moment: Statement,
     page: Statement,
 }
 
 impl PostgresHistory {
-    pub(super) fn new(options: &PostgresOptions, metrics: Metrics) -> Self {
+    pub(super) fn new(options: &PostgresOptions, metrics: Metrics, following: Arc<Following>) -> Self {
         let free = Semaphore::new(CONNECTIONS_MAX);
-        Self { options: options.clone(), metrics, free, idle: Mutex::default() }
+        Self { options: options.clone(), metrics, following, free, idle: Mutex::default() }
+    }
+
+    /// One that is open and reaches the server that is followed now.
+    fn idle(&self) -> Option<Reader> {
+        let followed = self.following.get();
+        let mut idle = self.idle.lock();
+        idle.retain(|reader| reader.followed == followed && !reader.client.is_closed());
+        idle.pop()
     }
 
     /// Reads with a connection; one that failed is not used again.
@@ -67,18 +82,15 @@ impl PostgresHistory {
     ) -> Result<T, HistoryError> {
         let told = |error: SessionError| HistoryError(error.for_people());
         let _permit = self.free.acquire().await.map_err(|_| told(SessionError::Timeout))?;
-        let idle = self.idle.lock().pop().filter(|reader| !reader.client.is_closed());
-        let reader = match idle {
+        let reader = match self.idle() {
             Some(reader) => reader,
-            None => Reader::open(&self.options).await.map_err(told)?,
+            None => Reader::open(&self.options, self.following.get()).await.map_err(told)?,
         };
         let read = read(&reader).await.map_err(told)?;
         self.idle.lock().push(reader);
         Ok(read)
     }
-}
 
-impl PostgresHistory {
     /// Has what was found wait for the standby, if it has to.
     async fn wait(&self, reader: &Reader, found: bool) -> Result<(), SessionError> {
         if found && self.options.wait_for_standby {
@@ -89,7 +101,7 @@ impl PostgresHistory {
 }
 
 impl Reader {
-    async fn open(options: &PostgresOptions) -> Result<Self, SessionError> {
+    async fn open(options: &PostgresOptions, followed: Followed) -> Result<Self, SessionError> {
         let (client, connection) = connect(&options.database, "tidings replay").await?;
         tokio::spawn(async move {
             // The failure shows in the statement that was waiting.
@@ -101,9 +113,13 @@ impl Reader {
             if in_recovery.get::<_, bool>(0) {
                 return Err(SessionError::InRecovery);
             }
+            let history = client.query_one(HISTORY, &[]).await.map_err(SessionError::Query)?;
+            if !followed.admits(history.get::<_, i64>(0).cast_unsigned()) {
+                return Err(SessionError::NotFollowed);
+            }
             let moment = client.prepare(MOMENT).await.map_err(SessionError::Query)?;
             let page = client.prepare(PAGE).await.map_err(SessionError::Query)?;
-            Ok(Self { client, moment, page })
+            Ok(Self { client, followed, moment, page })
         })
         .await
     }

@@ -32,13 +32,16 @@ const START: &str = "\
     select tidings.history_id(), \
            pg_current_snapshot()::text, \
            greatest((select max(id) from tidings.events), (select top from tidings.retention_floor)), \
-           'tidings.events'::regclass::oid";
+           'tidings.events'::regclass::oid, \
+           (select last_value from tidings.events_id_seq)";
 
 /// Both connections, ready.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) poller: Poller,
     pub(super) listener: Listener,
+    /// The highest id that was ever drawn here.
+    pub(super) last_id: i64,
     task: JoinHandle<()>,
 }
 
@@ -68,7 +71,7 @@ impl Session {
         let history = row.get::<_, i64>(0).cast_unsigned();
         let start = Cursor { history, top: row.get(2), seen: Arc::new(seen), within: None, left: Vec::new() };
         let poller = Poller::new(client, row.get(3)).await?;
-        Ok((Self { poller, listener, task }, start))
+        Ok((Self { poller, listener, last_id: row.get(4), task }, start))
     }
 }
 
