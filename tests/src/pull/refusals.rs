@@ -105,6 +105,26 @@ async fn what_retention_removed_is_told_and_one_can_go_on_from_the_oldest() {
 }
 
 #[tokio::test]
+async fn what_was_read_before_it_was_removed_is_no_gap() {
+    let (_database, session, start) = beginning().await;
+    for number in 1..=4 {
+        publish(&session, &number.to_string()).await;
+    }
+    let floor = session.line("select pg_current_snapshot()").await;
+    let some = page(&session, Some(&start), 2).await.end;
+    let most = page(&session, Some(&some), 1).await.end;
+    // As if the first three had been in a slot of their own.
+    session
+        .run(&format!(
+            "update tidings.retention_floor set top = 3, snapshot = '{floor}';
+             delete from tidings.events where id <= 3"
+        ))
+        .await;
+    assert_eq!(rest(&session, &most, 1).await, ["4"]);
+    bounds(&refused(&session, &some).await, "TD002", "CURSOR_EXPIRED");
+}
+
+#[tokio::test]
 async fn a_removal_behind_the_back_of_an_older_snapshot_is_told() {
     let (database, session, start) = beginning().await;
     let remover = database.connect().await;
