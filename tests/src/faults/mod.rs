@@ -5,7 +5,8 @@
 //! `workload` is what is written; `transport` (with `http` and `websocket`) how clients subscribe; `client` one
 //! that comes back whatever happens; `nodes` the daemons and the network around them; `ledger` reconciles. The tests:
 //! `everything` is all faults but promotion, one after the other; `standby` promotes one; in `network` nothing but the
-//! network fails; `places` takes cursors from node to node.
+//! network fails; `places` takes cursors from node to node; in `soak` nothing fails, for a
+//! long time.
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
@@ -32,6 +33,8 @@ mod standby;
 mod network;
 
 mod places;
+
+mod soak;
 
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy)]

@@ -131,4 +131,9 @@ async fn a_database_that_was_put_back_is_another_history_for_whoever_has_seen_mo
     for expected in [json!(1), json!("again")] {
         assert_eq!(back.next().await["data"]["events"]["data"], expected);
     }
+    // Nor is it taken for one of now when as many events have come again.
+    session.batch_execute(many).await.unwrap();
+    let mut back = Sse::resume(&daemon, &ann, QUERY, cursor.as_str().unwrap()).await;
+    let told = back.next().await["errors"][0]["extensions"].take();
+    assert_eq!(told["code"], "CURSOR_HISTORY_CHANGED", "{told}");
 }
