@@ -43,7 +43,7 @@ impl Scene {
         let primary = Cluster::start_primary();
         connect(&primary.url("postgres")).await.unwrap().batch_execute(SETUP).await.unwrap();
         let link = Proxy::to(primary.port).await;
-        let standby = make_standby(&primary, &link).await;
+        let standby = primary.standby_by(link.port());
         let nodes = Arc::new(if known {
             Nodes::start_with_standby(primary.port, standby.port).await
         } else {
@@ -81,15 +81,6 @@ impl Scene {
         }
         histories
     }
-}
-
-/// `pg_basebackup` waits for its end, and so it must not stand in the way of the proxy that it goes by.
-async fn make_standby(primary: &Cluster, link: &Proxy) -> Cluster {
-    let port = link.port();
-    std::thread::scope(|scope| {
-        let made = scope.spawn(|| primary.standby_by(port));
-        tokio::task::block_in_place(|| made.join().unwrap())
-    })
 }
 
 /// What was received before and after the one gap that there was.
@@ -164,9 +155,11 @@ async fn an_old_primary_that_goes_on_is_not_read_for_those_who_come_back() {
     let session = connect(&primary.url("postgres")).await.unwrap();
     session.batch_execute("create extension tidings").await.unwrap();
     let link = Proxy::to(primary.port).await;
-    let standby = make_standby(&primary, &link).await;
+    let standby = primary.standby_by(link.port());
     let way = Proxy::to(primary.port).await;
-    let daemon = Daemon::start(&format!("postgres://postgres@{}/postgres", way.address)).await;
+    let url = format!("postgres://postgres@{}/postgres", way.address);
+    // Whoever comes back needs the database.
+    let daemon = Daemon::builder(&url).env("TIDINGS_RING_EVENTS", "0").start().await;
     let ann = token("ann", "acme");
     let query = r#"subscription { events(channel: "c") { data } }"#;
     let mut stream = Sse::open(&daemon, &ann, query).await;

@@ -4,7 +4,7 @@ mod acknowledgement;
 
 mod backlog;
 
-mod crash;
+pub(crate) mod crash;
 
 pub(crate) mod exactly_once;
 

@@ -36,6 +36,11 @@ impl Cluster {
         Self::alone_or_followed(FOLLOWED)
     }
 
+    /// The same with other settings.
+    pub fn start_with(settings: &'static str) -> Self {
+        Self::alone_or_followed(settings)
+    }
+
     fn alone_or_followed(settings: &'static str) -> Self {
         let cluster = Self::unmade(settings);
         run(server("initdb").args([

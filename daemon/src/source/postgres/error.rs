@@ -31,6 +31,12 @@ pub(crate) enum SessionError {
          servers there and add target_session_attrs=read-write"
     )]
     InRecovery,
+    /// Events would wait for ever.
+    #[error(
+        "wait_for_standby is on, and synchronous_standby_names of the server is empty: name the standbys there, or \
+         switch it off"
+    )]
+    NoStandby,
     /// Two primaries, or a failover that the source has not followed yet.
     #[error("another primary answers than the one that is followed; if this lasts, stop the old one")]
     NotFollowed,

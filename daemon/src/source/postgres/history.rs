@@ -12,11 +12,16 @@ use tokio_postgres::{Client, Statement};
 
 use super::PostgresOptions;
 use super::connection::connect;
+use super::earlier;
 use super::error::{SessionError, in_time};
 use super::following::{Followed, Following};
 use super::poll::{PAGE, Page, Xid, event_of, floor_of};
 use super::session::{IN_RECOVERY, SESSION_SETTINGS};
-use crate::source::history::{History, HistoryError, Missing, Moment, Passage};
+use super::standby;
+use crate::metrics::Metrics;
+use crate::source::cursor::Cursor;
+use crate::source::history::{Earlier, History, HistoryError, Missing, Moment, Passage};
+use crate::source::ring::RingLimits;
 
 /// Most connections that read at a time. A statement reads for everybody who waits, so few are enough.
 const CONNECTIONS_MAX: usize = 2;
@@ -39,6 +44,7 @@ const MOMENT: &str = "\
 #[derive(Debug)]
 pub(super) struct PostgresHistory {
     options: PostgresOptions,
+    metrics: Metrics,
     following: Arc<Following>,
     free: Semaphore,
     /// Those that are open and not in use.
@@ -56,9 +62,9 @@ struct Reader {
 }
 
 impl PostgresHistory {
-    pub(super) fn new(options: &PostgresOptions, following: Arc<Following>) -> Self {
+    pub(super) fn new(options: &PostgresOptions, metrics: Metrics, following: Arc<Following>) -> Self {
         let free = Semaphore::new(CONNECTIONS_MAX);
-        Self { options: options.clone(), following, free, idle: Mutex::default() }
+        Self { options: options.clone(), metrics, following, free, idle: Mutex::default() }
     }
 
     /// One that is open and reaches the server that is followed now.
@@ -80,9 +86,17 @@ impl PostgresHistory {
             Some(reader) => reader,
             None => Reader::open(&self.options, self.following.get()).await.map_err(told)?,
         };
-        let read = in_time(read(&reader)).await.map_err(told)?;
+        let read = read(&reader).await.map_err(told)?;
         self.idle.lock().push(reader);
         Ok(read)
+    }
+
+    /// Has what was found wait for the standby, if it has to.
+    async fn wait(&self, reader: &Reader, found: bool) -> Result<(), SessionError> {
+        if found && self.options.wait_for_standby {
+            standby::wait(&reader.client, None, &self.metrics).await?;
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +173,12 @@ fn running(missing: &Missing) -> Vec<Xid> {
 
 impl History for PostgresHistory {
     fn moment<'a>(&'a self, missing: &'a Missing) -> BoxFuture<'a, Result<Moment, HistoryError>> {
-        self.with(async move |reader| reader.moment(missing).await).boxed()
+        self.with(async move |reader| {
+            let moment = in_time(reader.moment(missing)).await?;
+            self.wait(reader, moment.ids.is_some()).await?;
+            Ok(moment)
+        })
+        .boxed()
     }
 
     fn passage<'a>(
@@ -170,6 +189,20 @@ impl History for PostgresHistory {
         width: i64,
     ) -> BoxFuture<'a, Result<Passage, HistoryError>> {
         let bytes_max = self.options.page_bytes;
-        self.with(async move |reader| reader.passage(missing, moment, after, width, bytes_max).await).boxed()
+        self.with(async move |reader| in_time(reader.passage(missing, moment, after, width, bytes_max)).await)
+            .boxed()
+    }
+
+    fn earlier<'a>(
+        &'a self,
+        at: &'a Cursor,
+        limits: RingLimits,
+    ) -> BoxFuture<'a, Result<Option<Earlier>, HistoryError>> {
+        self.with(async move |reader| {
+            let earlier = in_time(earlier::read(&reader.client, at, limits)).await?;
+            self.wait(reader, !earlier.events.is_empty()).await?;
+            Ok(Some(earlier))
+        })
+        .boxed()
     }
 }

@@ -28,6 +28,10 @@ mod following;
 
 mod history;
 
+mod standby;
+
+mod earlier;
+
 mod roles;
 
 pub(crate) use connection::{Connection, connect, connect_to_any, with_settings};
@@ -145,7 +149,12 @@ impl PostgresSource {
             return Ok(None);
         }
         let Some(seen) = self.seen.clone() else { return Ok(None) };
-        match session.poller.poll(&seen, &self.options).await? {
+        let polled = session.poller.poll(&seen, &self.options).await?;
+        let found = !matches!(&polled, Polled::All(batch) if batch.events.is_empty());
+        if found && self.options.wait_for_standby {
+            standby::wait(&session.poller.client, Some(&self.status), &self.metrics).await?;
+        }
+        match polled {
             Polled::All(batch) => {
                 session.poller.after_reconnect = false;
                 self.status.set_current();
@@ -230,7 +239,8 @@ impl Source for PostgresSource {
     }
 
     fn history(&self) -> Option<Arc<dyn History>> {
-        Some(Arc::new(PostgresHistory::new(&self.options, self.following.clone())))
+        let (metrics, following) = (self.metrics.clone(), self.following.clone());
+        Some(Arc::new(PostgresHistory::new(&self.options, metrics, following)))
     }
 
     fn status(&self) -> Arc<SourceStatus> {

@@ -10,6 +10,7 @@ use super::connection::connect;
 use super::error::{SessionError, in_time};
 use super::listen::Listener;
 use super::poll::Poller;
+use super::standby;
 use crate::source::cursor::Cursor;
 use crate::source::snapshot::Snapshot;
 
@@ -64,6 +65,9 @@ impl Session {
         });
         if in_recovery.await?.get::<_, bool>(0) {
             return Err(SessionError::InRecovery);
+        }
+        if options.wait_for_standby {
+            standby::check(&client).await?;
         }
         let (listen_client, listen_connection) = connect(&options.database, "tidings listen").await?;
         let listener = in_time(Listener::start(listen_client, listen_connection)).await?;
