@@ -1,6 +1,6 @@
 -- Retention and clean-up, and what an operator wants to know.
 
--- Everything visible in this snapshot may be gone. A cursor that lacks any of it has expired.
+-- Of what is visible in this snapshot events may be gone. A cursor that lacks any of it has expired.
 create table tidings.retention_floor (
     singleton boolean primary key default true check (singleton),
     -- Null until something was removed for the first time.
@@ -38,8 +38,39 @@ begin
 end
 $$;
 
--- Empties a slot and moves the floor, in this transaction. Null: done. Otherwise why not.
-create function tidings.remove_slot(slot integer, floor pg_snapshot) returns text
+-- The snapshot before which transactions from an xid on begin, and that does not see these ones from before it.
+create function tidings.snapshot_of(xmax numeric, running xid8[]) returns pg_snapshot
+language sql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+    select format('%s:%s:%s', coalesce(running[1]::text::numeric, xmax), xmax, array_to_string(running, ','))::pg_snapshot;
+$$;
+
+-- What a snapshot sees up to an xid.
+create function tidings.snapshot_up_to(snapshot pg_snapshot, newest xid8) returns pg_snapshot
+language sql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+    select tidings.snapshot_of(newest::text::numeric + 1, array(
+        select x from pg_snapshot_xip(snapshot) x where x < newest order by x));
+$$;
+
+-- What either snapshot sees.
+create function tidings.snapshot_union(one pg_snapshot, other pg_snapshot) returns pg_snapshot
+language sql immutable strict
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when pg_snapshot_xmax(one) < pg_snapshot_xmax(other) then tidings.snapshot_union(other, one)
+        else tidings.snapshot_of(pg_snapshot_xmax(one)::text::numeric, array(
+            select x from pg_snapshot_xip(one) x where not pg_visible_in_snapshot(x, other) order by x))
+        end;
+$$;
+
+-- Empties a slot and moves the floor, in this transaction: the last thing to be done in it, because from here to the
+-- commit writers of the slot and everybody who reads events wait. Null: done. Otherwise why not. Whatever is in there
+-- must be visible in the snapshot; without one everything goes.
+create function tidings.remove_slot(slot integer, visible_in pg_snapshot) returns text
 language plpgsql
 set search_path = pg_catalog, pg_temp
 -- A writer that waits behind our lock request waits no longer than this; we come back later.
@@ -47,8 +78,10 @@ set lock_timeout = '20ms'
 as $$
 declare
     slot_top bigint;
+    newest xid8;
+    removed pg_snapshot;
 begin
-    if not tidings.slot_settled_in(slot, floor) then
+    if visible_in is not null and not tidings.slot_settled_in(slot, visible_in) then
         return 'in use';
     end if;
     begin
@@ -56,20 +89,22 @@ begin
     exception when lock_not_available then
         return 'locked';
     end;
-    -- Again under the lock: no writer is in there now, and this statement sees all that came before.
-    if not tidings.slot_settled_in(slot, floor) then
+    -- Again under the lock: no writer is in there now, and every statement from here on sees all that came before.
+    if visible_in is not null and not tidings.slot_settled_in(slot, visible_in) then
         return 'in use';
     end if;
     execute format('select max(id) from tidings.events_%s', slot) into slot_top;
+    execute format('select xid from tidings.events_%s order by xid desc limit 1', slot) into newest;
+    if newest is null then
+        return null;
+    end if;
     execute format('truncate tidings.events_%s', slot);
-    update tidings.retention_floor f set top = greatest(f.top, slot_top);
-    -- Snapshots of one server follow one another, so the later of the two covers both.
+    -- No later than what was removed: a cursor that lacks only what is still there goes on.
+    removed := tidings.snapshot_up_to(coalesce(visible_in, pg_current_snapshot()), newest);
     update tidings.retention_floor f
-    set snapshot = remove_slot.floor, moved_at = clock_timestamp()
-    where f.snapshot is null
-        or pg_snapshot_xmax(f.snapshot) < pg_snapshot_xmax(remove_slot.floor)
-        or (pg_snapshot_xmax(f.snapshot) = pg_snapshot_xmax(remove_slot.floor)
-            and pg_snapshot_xmin(f.snapshot) <= pg_snapshot_xmin(remove_slot.floor));
+    set top = greatest(f.top, slot_top),
+        snapshot = coalesce(tidings.snapshot_union(f.snapshot, removed), removed),
+        moved_at = clock_timestamp();
     return null;
 end
 $$;
@@ -102,8 +137,6 @@ as $$
 declare
     size bigint := tidings.events_size();
     oldest integer;
-    floor pg_snapshot;
-    problem text;
 begin
     if max_size_bytes = 0 or size <= max_size_bytes then
         return null;
@@ -119,12 +152,7 @@ begin
     if not found then
         return null;
     end if;
-    select l.snapshot into floor
-    from tidings.snapshot_log l
-    where tidings.slot_settled_in(oldest, l.snapshot)
-    order by l.taken_at limit 1;
-    problem := tidings.remove_slot(oldest, coalesce(floor, pg_current_snapshot()));
-    return coalesce(problem, format('removed slot %s', oldest));
+    return coalesce(tidings.remove_slot(oldest, null), format('removed slot %s', oldest));
 end
 $$;
 
@@ -144,16 +172,38 @@ as $$
         and tidings.has_all_triggers(a);
 $$;
 
+-- Logs the snapshot of now, if it is time to; true if it did.
+create function tidings.log_snapshot(retention_seconds bigint) returns boolean
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- The clock was set back. What these saw is not known to be older than now.
+    delete from tidings.snapshot_log l where l.taken_at > clock_timestamp();
+    -- Taken before this transaction has an xid: then every xid below the snapshot's end is in WAL
+    -- before the log entry is, and a crash cannot hand one of them out again.
+    if pg_current_xact_id_if_assigned() is not null or exists (
+        select from tidings.snapshot_log l
+        where l.taken_at > clock_timestamp() - make_interval(secs => retention_seconds / 100.0))
+    then
+        return false;
+    end if;
+    -- The time comes after the snapshot of the statement.
+    insert into tidings.snapshot_log (snapshot, taken_at) values (pg_current_snapshot(), clock_timestamp());
+    return true;
+end
+$$;
+
 create function tidings.maintain() returns jsonb
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     wanted record;
+    pause_s numeric;
     floor pg_snapshot;
     floor_at timestamptz;
-    cut_off timestamptz;
-    logged boolean := false;
+    logged boolean;
     problem text;
     removed integer[] := '{}';
     postponed jsonb := '{}';
@@ -166,38 +216,12 @@ begin
             message = 'tidings.maintain() needs isolation level read committed',
             hint = 'Call it outside of a repeatable read or serializable transaction.';
     end if;
-    if not pg_try_advisory_xact_lock(hashtext('tidings'), hashtext('maintain')) then
-        return jsonb_build_object('busy', true);
-    end if;
     select * into wanted from tidings.settings();
-    cut_off := clock_timestamp() - make_interval(secs => wanted.retention_seconds);
-
-    -- Taken before this transaction has an xid: then every xid below the snapshot's end is in WAL
-    -- before the log entry is, and a crash cannot hand one of them out again.
-    if pg_current_xact_id_if_assigned() is null and not exists (
-        select from tidings.snapshot_log l
-        where l.taken_at > clock_timestamp() - make_interval(secs => wanted.retention_seconds / 100.0))
-    then
-        insert into tidings.snapshot_log (snapshot, taken_at)
-        values (pg_current_snapshot(), clock_timestamp());
-        logged := true;
+    pause_s := least(greatest(wanted.retention_seconds / 100.0, 0.1), 60);
+    if not pg_try_advisory_xact_lock(hashtext('tidings'), hashtext('maintain')) then
+        return jsonb_build_object('busy', true, 'call_again_s', pause_s);
     end if;
-
-    select l.snapshot, l.taken_at into floor, floor_at
-    from tidings.snapshot_log l where l.taken_at <= cut_off order by l.taken_at desc limit 1;
-    if found then
-        delete from tidings.snapshot_log l where l.taken_at < floor_at;
-        for slot in 0..2 loop
-            continue when tidings.slot_is_empty(slot);
-            problem := tidings.remove_slot(slot, floor);
-            if problem is null then
-                removed := removed || slot;
-            else
-                postponed := postponed || jsonb_build_object(slot::text, problem);
-            end if;
-        end loop;
-    end if;
-    capped := tidings.enforce_size_cap(wanted.max_size_bytes, wanted.size_cap_action);
+    logged := tidings.log_snapshot(wanted.retention_seconds);
 
     if exists (
         select from tidings.attachments a
@@ -206,17 +230,42 @@ begin
     then
         perform tidings.repair_attachments();
     end if;
-
     delete from tidings.connections c where c.expires_at <= clock_timestamp();
     get diagnostics expired = row_count;
     perform tidings.forget_access();
+
+    -- Last, and one slot at a time: until the commit nobody can read events.
+    select l.snapshot, l.taken_at into floor, floor_at
+    from tidings.snapshot_log l
+    where l.taken_at <= clock_timestamp() - make_interval(secs => wanted.retention_seconds)
+    order by l.taken_at desc limit 1;
+    if found then
+        delete from tidings.snapshot_log l where l.taken_at < floor_at;
+        for slot in 0..2 loop
+            continue when tidings.slot_is_empty(slot);
+            problem := tidings.remove_slot(slot, floor);
+            if problem is null then
+                removed := removed || slot;
+                exit;
+            end if;
+            postponed := postponed || jsonb_build_object(slot::text, problem);
+        end loop;
+    end if;
+    if removed = '{}' then
+        capped := tidings.enforce_size_cap(wanted.max_size_bytes, wanted.size_cap_action);
+    end if;
     return jsonb_build_object(
         'busy', false, 'snapshot_logged', logged, 'removed_slots', removed, 'postponed_slots', postponed,
-        'size_cap', capped, 'expired_connections', expired);
+        'size_cap', capped, 'expired_connections', expired,
+        'call_again_s', case
+            when removed <> '{}' or capped like 'removed%' then 0
+            when capped = 'locked' or postponed @? '$.* ? (@ == "locked")' then least(pause_s, 1)
+            else pause_s
+        end);
 end
 $$;
 comment on function tidings.maintain() is
-    'Retention and clean-up; call it every minute or so. Returns what it did.';
+    'Retention and clean-up; call it every minute or so. Returns what it did, and when there is more to do.';
 
 -- One row about the whole, cheap enough to be asked every few seconds.
 create function tidings.stats(
@@ -229,6 +278,7 @@ create function tidings.stats(
     out reservations bigint,
     out unsettled_xid xid,
     out unsettled_pid integer,
+    out unsettled_gid text,
     out unsettled_age interval,
     out notify_queue_usage double precision,
     out retention interval,
@@ -247,15 +297,17 @@ begin
     from tidings.events e order by e.id desc limit 1;
     select count(*) into attached_tables from tidings.attachments;
     select count(*) into reservations from tidings.connections;
-    -- The transaction that holds back retention, and row versions, the longest.
-    select u.xid, u.pid, clock_timestamp() - u.started_at
-    into unsettled_xid, unsettled_pid, unsettled_age
+    -- The transaction that may still publish under the oldest xid: it holds back retention the longest. A prepared one
+    -- has no process, but a name.
+    select u.xid, u.pid, u.gid, clock_timestamp() - u.started_at
+    into unsettled_xid, unsettled_pid, unsettled_gid, unsettled_age
     from (
-        select a.backend_xid, a.pid, a.xact_start from pg_stat_activity a
+        select a.backend_xid, a.pid, null, a.xact_start from pg_stat_activity a
         where a.backend_xid is not null and a.datname = current_database() and a.pid <> pg_backend_pid()
         union all
-        select p.transaction, null, p.prepared from pg_prepared_xacts p where p.database = current_database()
-    ) u (xid, pid, started_at)
+        select p.transaction, null, p.gid, p.prepared from pg_prepared_xacts p
+        where p.database = current_database()
+    ) u (xid, pid, gid, started_at)
     order by age(u.xid) desc limit 1;
     notify_queue_usage := pg_notification_queue_usage();
     select make_interval(secs => s.retention_seconds) into retention from tidings.settings() s;

@@ -99,7 +99,8 @@ impl Cursor {
 
     /// Whether an event that was removed may be missing from the set.
     pub fn lacks(&self, floor: &Floor) -> bool {
-        self.top < floor.top || !self.seen.covers(&floor.snapshot)
+        let reaches = |snapshot: &Snapshot, upto| upto >= floor.top && snapshot.covers(&floor.snapshot);
+        !reaches(&self.seen, self.top) && !self.parts().any(|part| reaches(&part.snapshot, part.upto))
     }
 
     /// Whether everything in the other set is in this one, of which no batch is open. Sets of one database contain each
@@ -231,7 +232,7 @@ fn take_varint(rest: &mut &[u8]) -> Result<u64, CursorError> {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Cursor, CursorError, Within};
+    use super::{Cursor, CursorError, Floor, Within};
 
     fn cursor(seen: &str, within: Option<(&str, i64)>) -> Cursor {
         Cursor {
@@ -269,6 +270,21 @@ mod tests {
         assert!(!cursor.contains(1_000_006, 25), "behind that part");
         assert!(cursor.contains(1_000_001, 10), "was running before, has finished within the batch");
         assert!(!cursor.contains(1_000_006, 12), "the xid was reused after a crash");
+    }
+
+    #[test]
+    fn a_set_lacks_what_neither_it_nor_a_part_of_it_holds() {
+        let floor = |snapshot: &str, top| Floor { snapshot: snapshot.parse().unwrap(), top };
+        let cursor = Cursor { top: 100, ..cursor("10:20:10", Some(("25:30:25", 120))) };
+        for held in [floor("10:20:10", 100), floor("25:30:25", 120), floor("5:5:", 90), floor("24:24:", 110)]
+        {
+            assert!(!cursor.lacks(&held), "{held:?}");
+        }
+        for lacked in
+            [floor("25:30:25", 121), floor("30:30:", 90), floor("31:31:", 110), floor("11:11:", 121)]
+        {
+            assert!(cursor.lacks(&lacked), "{lacked:?}");
+        }
     }
 
     #[test]

@@ -16,6 +16,8 @@ use crate::event::Event;
 
 pub mod access;
 
+pub mod database;
+
 pub mod endpoint;
 
 pub mod initial;
@@ -29,6 +31,7 @@ pub mod resolvers;
 pub mod row_security;
 
 pub use access::AccessMetrics;
+pub use database::DatabaseMetrics;
 pub use endpoint::{CaseLabel, EndpointMetrics};
 pub use initial::InitialMetrics;
 pub use replay::ReplayMetrics;
@@ -75,6 +78,8 @@ pub struct Metrics {
     pub event_age: Histogram,
     /// How far the source is behind, in seconds; set when the metrics are read.
     pub source_lag: Gauge<f64, AtomicU64>,
+    /// What the database says of itself.
+    pub database: DatabaseMetrics,
     /// What the checks of tokens count.
     pub access: AccessMetrics,
     /// What the endpoint counts.
@@ -112,6 +117,7 @@ impl Default for Metrics {
             standby_wait,
             event_age,
             source_lag: Gauge::default(),
+            database: DatabaseMetrics::default(),
             access: AccessMetrics::default(),
             endpoint: EndpointMetrics::default(),
             reservations: ReservationMetrics::default(),
@@ -172,6 +178,7 @@ impl Metrics {
             Unit::Seconds,
             metrics.source_lag.clone(),
         );
+        metrics.database.register(registry);
         metrics.access.register(registry);
         metrics.endpoint.register(registry);
         metrics.reservations.register(registry);

@@ -20,6 +20,8 @@ mod protocol;
 
 mod pull;
 
+mod retention;
+
 mod schema;
 
 pub(crate) mod streaming;

@@ -15,7 +15,7 @@ use crate::shutdown::Shutdown;
 use crate::source::catalog::Catalog;
 use crate::source::memory;
 use crate::source::postgres::functions::PostgresFunctions;
-use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles};
+use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles, watch};
 use crate::store::control::Control;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{PostgresStore, missing_privileges as missing_privileges_of_store};
@@ -37,7 +37,8 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
     Ok(match config.source {
         SourceKind::Postgres => {
             let source = postgres(config)?;
-            tokio::spawn(maintain(source.database.clone()));
+            tokio::spawn(maintain(source.database.clone(), metrics.database.clone()));
+            tokio::spawn(watch(source.database.clone(), metrics.database.clone()));
             // Of its own each, so that a slow function of one kind holds up none of another: subscriptions end
             // where policies cannot be evaluated in time.
             let pool =

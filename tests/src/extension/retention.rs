@@ -22,12 +22,40 @@ async fn settled_slots_older_than_the_retention_are_emptied_and_the_floor_moves(
     assert_eq!(session.line("select snapshot from tidings.retention_floor").await, "null");
     session.run(MAINTAIN).await;
     assert_eq!(session.events().await.len(), 1);
+    let newest = session.line("select xid from tidings.events").await;
+    // A transaction without events, which the logged snapshot sees, too.
+    session.run("select pg_current_xact_id()").await;
     session.run(A_DAY_LATER).await;
-    let logged = session.line("select snapshot from tidings.snapshot_log").await;
     let done = session.line("select tidings.maintain() -> 'removed_slots'").await;
     assert_ne!(done, "[]");
     assert!(session.events().await.is_empty());
-    assert_eq!(session.line("select snapshot from tidings.retention_floor").await, logged);
+    let floor =
+        "select (pg_snapshot_xmax(snapshot)::text::bigint - 1) || ' ' || top from tidings.retention_floor";
+    assert_eq!(session.line(floor).await, format!("{newest} 1"), "no later than what was removed");
+}
+
+#[tokio::test]
+async fn the_floor_sees_what_any_of_the_removed_slots_held_and_no_more() {
+    let (_database, session) = impatient().await;
+    for (one, other, both) in [
+        ("10:10:", "12:12:", "12:12:"),
+        ("10:20:10,15", "12:18:12,15", "15:20:15"),
+        ("10:20:10,15,19", "8:18:8,10,16", "10:20:10,19"),
+        ("10:20:10,15", "10:20:10", "10:20:10"),
+    ] {
+        for (one, other) in [(one, other), (other, one)] {
+            assert_eq!(
+                session.line(&format!("select tidings.snapshot_union('{one}', '{other}')")).await,
+                both
+            );
+        }
+    }
+    for (newest, part) in [("19", "10:20:10,15"), ("14", "10:15:10"), ("9", "10:10:")] {
+        assert_eq!(
+            session.line(&format!("select tidings.snapshot_up_to('10:20:10,15', '{newest}')")).await,
+            part
+        );
+    }
 }
 
 #[tokio::test]
@@ -183,4 +211,78 @@ async fn a_writer_does_not_wait_for_maintenance() {
     futures_util::future::join(rounds, writes).await;
     reader.run("commit").await;
     assert!(session.events().await.len() >= 200);
+}
+
+#[tokio::test]
+async fn what_clean_up_waits_for_holds_up_nobody_who_reads_or_writes_events() {
+    let (database, session) = impatient().await;
+    session
+        .run(
+            "select publish_event('c', 'e', '{}');
+             insert into tidings.connections (token_hash, principal, expires_at)
+                values ('\\x00', 'ada', now() - interval '1s')",
+        )
+        .await;
+    session.run(MAINTAIN).await;
+    session
+        .run(
+            "insert into tidings.connections (token_hash, principal, expires_at)
+                values ('\\x01', 'ada', now() - interval '1s')",
+        )
+        .await;
+    session.run(A_DAY_LATER).await;
+    let (holder, writer) = (database.connect().await, database.connect().await);
+    holder.run("begin; select from tidings.connections for update").await;
+    let maintenance = session.line("select tidings.maintain() -> 'removed_slots'");
+    let others = async {
+        let waits = "select exists (select from pg_stat_activity where datname = current_database()
+            and pid <> pg_backend_pid() and query like '%maintain%' and wait_event_type = 'Lock')";
+        while writer.line(waits).await != "t" {
+            tokio::task::yield_now().await;
+        }
+        writer.run("set statement_timeout = '5s'; select count(*) from tidings.events").await;
+        writer.run("select publish_event('c', 'young', '{}')").await;
+        holder.run("commit").await;
+    };
+    futures_util::future::join(maintenance, others).await;
+    assert!(session.events().await.contains(&"young {}".to_owned()));
+    assert_eq!(session.line("select count(*) from tidings.connections").await, "0");
+}
+
+#[tokio::test]
+async fn it_asks_to_be_called_again_when_there_is_more_to_do() {
+    let (database, session) = impatient().await;
+    let pause = "select tidings.maintain() ->> 'call_again_s'";
+    session.run("set tidings.retention = '48h'").await;
+    assert_eq!(session.line(pause).await, "60");
+    session.run("set tidings.retention = '10min'").await;
+    assert!(session.line(pause).await.starts_with("6.0"), "a hundred times in a retention");
+    session.run("set tidings.retention = '1s'; select publish_event('c', 'e', '{}')").await;
+    session.run("delete from tidings.snapshot_log").await;
+    session.run(MAINTAIN).await;
+    session.run(A_DAY_LATER).await;
+    session.run("set tidings.retention = '48h'").await;
+    session.run(A_DAY_LATER).await;
+    session.run(A_DAY_LATER).await;
+    let reader = database.connect().await;
+    reader.run("begin; select * from tidings.events").await;
+    assert_eq!(session.line(pause).await, "1", "a lock is in the way");
+    reader.run("commit").await;
+    assert_eq!(session.line(pause).await, "0", "there may be another slot");
+    assert_eq!(session.line(pause).await, "60");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_event_older() {
+    let (_database, session) = impatient().await;
+    session.run("set tidings.retention = '1h'; select publish_event('c', 'e', '{}')").await;
+    session.run(MAINTAIN).await;
+    session.run("update tidings.snapshot_log set taken_at = taken_at + interval '7 days'").await;
+    session.run(MAINTAIN).await;
+    assert_eq!(session.line("select count(*) from tidings.snapshot_log where taken_at > now()").await, "0");
+    session.run(MAINTAIN).await;
+    assert_eq!(session.line("select count(*) from tidings.snapshot_log").await, "1", "it counts from now");
+    assert_eq!(session.events().await.len(), 1);
+    session.run(A_DAY_LATER).await;
+    assert_ne!(session.line("select tidings.maintain() -> 'removed_slots'").await, "[]");
 }

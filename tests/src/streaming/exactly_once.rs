@@ -164,7 +164,8 @@ pub(crate) async fn write_while<F: Future<Output = bool>>(
     }
 }
 
-fn transaction(writer: u64, random: &mut StdRng) -> String {
+/// One transaction of a writer.
+pub(crate) fn transaction(writer: u64, random: &mut StdRng) -> String {
     let mut script = String::from("begin;");
     // Rows in ascending order, so that writers wait for each other but never in a circle.
     let mut rows: Vec<i32> =

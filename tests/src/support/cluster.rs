@@ -13,8 +13,12 @@ pub struct Cluster {
     directory: PathBuf,
     /// Its port on 127.0.0.1.
     pub port: u16,
-    /// Settings besides those that all have.
+    /// Whether something may follow it.
+    followed: &'static str,
+    /// Settings besides.
     settings: &'static str,
+    /// Variables of its processes.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// Nothing but the test itself shall write WAL or use up xids: the crash test depends on it.
@@ -28,24 +32,25 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl Cluster {
     /// Makes and starts a server for which the extension is installed.
     pub fn start() -> Self {
-        Self::alone_or_followed(ALONE)
+        Self::start_with("", Vec::new())
+    }
+
+    /// The same with settings and environment variables of its own.
+    pub fn start_with(settings: &'static str, environment: Vec<(&'static str, String)>) -> Self {
+        let mut cluster = Self::unmade(ALONE);
+        (cluster.settings, cluster.environment) = (settings, environment);
+        cluster.made()
     }
 
     /// The same, and standbys can be made of it.
     pub fn start_primary() -> Self {
-        Self::alone_or_followed(FOLLOWED)
+        Self::unmade(FOLLOWED).made()
     }
 
-    /// The same with other settings.
-    pub fn start_with(settings: &'static str) -> Self {
-        Self::alone_or_followed(settings)
-    }
-
-    fn alone_or_followed(settings: &'static str) -> Self {
-        let cluster = Self::unmade(settings);
+    fn made(self) -> Self {
         run(server("initdb").args([
             "-D",
-            cluster.data(),
+            self.data(),
             "-U",
             "postgres",
             "-A",
@@ -54,8 +59,8 @@ impl Cluster {
             "UTF8",
             "--no-sync",
         ]));
-        cluster.pg_ctl("start");
-        cluster
+        self.pg_ctl("start");
+        self
     }
 
     /// A streaming standby of this server, started. It reaches the server by a port, which may be a proxy's.
@@ -78,11 +83,12 @@ impl Cluster {
         standby
     }
 
-    fn unmade(settings: &'static str) -> Self {
+    fn unmade(followed: &'static str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("tidings-cluster-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
-        Self { directory, port: free_port(number), settings }
+        let port = free_port(number);
+        Self { directory, port, followed, settings: "", environment: Vec::new() }
     }
 
     fn data(&self) -> &str {
@@ -99,14 +105,15 @@ impl Cluster {
         let data = self.data();
         let options = format!(
             "-p {} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off \
-             -c checkpoint_timeout=1h {}",
-            self.port, self.settings
+             -c checkpoint_timeout=1h {} {}",
+            self.port, self.followed, self.settings
         );
         let log = self.directory.join("server.log");
         let log = log.to_str().unwrap();
         // The server must not inherit our pipes: waiting for their end would wait for the server.
         let done = quiet(
             server("pg_ctl")
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
                 .args(["-D", data, "-l", log, "-o", &options, "-w", "-t", "60", "-m", "fast", action]),
         )
         .status()
@@ -127,6 +134,11 @@ impl Cluster {
 
     fn saved(&self) -> String {
         format!("{}-saved", self.data())
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).expect("the server's log can be read")
     }
 
     /// Kills all of its processes at once, as a machine that loses its power does.

@@ -47,7 +47,7 @@ impl Backlog {
         let bounds = poller.client.query_one(BOUNDS, &parameters);
         let row = in_time(async { bounds.await.map_err(SessionError::Query) }).await?;
         let first: Option<i64> = row.get(0);
-        // Retention may have truncated all of it since the poll.
+        // Retention may have emptied its slots since the poll; the page's statement tells.
         let end = row.get::<_, Option<i64>>(1).unwrap_or(before.top);
         let upto = first.map_or(end, |first| first - 1);
         tracing::info!(ids = end - upto, "a backlog is read in pages");
@@ -67,7 +67,7 @@ impl Backlog {
             let parameters: [&(dyn ToSql + Sync); 6] =
                 [&xmax, &running, &self.before.top, &text, &self.upto, &upto];
             let mut rows = pin!(poller.query(&poller.page, &parameters).await?);
-            poller.head(&mut rows, &self.before).await?;
+            poller.head(&mut rows, &self.handed_over()).await?;
             let mut page = Page::default();
             while let Some(row) = rows.try_next().await.map_err(SessionError::Query)? {
                 let event = event_of(&row)?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Config, NoTls};
 
@@ -11,6 +11,9 @@ use super::error::{ANSWER_TIME_MAX, SessionError, in_time, refuses_writes};
 /// What drives a client; it ends when the server or the client goes away.
 pub(crate) type Connection =
     tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
+
+/// Once one of several servers has refused, the others have this time: that one may be promoted any moment.
+const OTHERS_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How to connect under a name that `pg_stat_activity` shows.
 pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
@@ -43,7 +46,7 @@ pub(crate) async fn connect_to_any(config: &Config) -> Result<(Client, Connectio
     let each: Vec<Config> = (0..hosts).map(|index| only(config, index)).collect();
     let mut attempts: FuturesUnordered<_> = each.iter().map(|one| one.connect(NoTls)).collect();
     let mut told = None;
-    while let Some(attempt) = attempts.next().await {
+    while let Some(attempt) = next(&mut attempts, told.is_some()).await {
         match attempt {
             Ok(connected) => return Ok(connected),
             // A standby that is there says more than a server that is not.
@@ -54,6 +57,15 @@ pub(crate) async fn connect_to_any(config: &Config) -> Result<(Client, Connectio
     match told {
         Some(error) => Err(error),
         None => config.connect(NoTls).await,
+    }
+}
+
+/// The next attempt to end.
+async fn next<T>(attempts: &mut (impl Stream<Item = T> + Unpin), hurry: bool) -> Option<T> {
+    if hurry {
+        tokio::time::timeout(OTHERS_TIME_MAX, attempts.next()).await.unwrap_or_default()
+    } else {
+        attempts.next().await
     }
 }
 

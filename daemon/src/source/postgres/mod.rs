@@ -22,6 +22,8 @@ mod catalog;
 
 mod maintain;
 
+mod state;
+
 pub mod functions;
 
 mod following;
@@ -39,6 +41,7 @@ pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
+pub use state::watch;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -36,9 +36,17 @@ const SETTINGS: &str = "\
     set local bytea_output = 'hex'; set local extra_float_digits = 1; \
     set local standard_conforming_strings = on; set local jit = off";
 
+/// To a snapshot from before retention empties a slot, events that it counts as seen are not there, and the floor says
+/// nothing. So the lock comes first.
+const LOCK: &str = "savepoint moment; lock table tidings.events in access share mode";
+
+/// Events are not read any more: retention need not wait for the rows.
+const UNLOCK: &str = "rollback to savepoint moment; release savepoint moment";
+
 /// The first statement, so its snapshot is everybody's.
 const MOMENT: &str = "\
-    select pg_current_snapshot()::text, coalesce((select max(id) from tidings.events), 0), \
+    select pg_current_snapshot()::text, \
+           greatest((select max(id) from tidings.events), (select top from tidings.retention_floor)), \
            tidings.history_id(), (extract(epoch from now()) * 1000000)::bigint, \
            q.relation, q.alias, q.columns, q.texts, q.record, q.key_record, q.ordering, q.condition, \
            q.tenant, q.user_id, q.audience, q.channel, q.type_name, q.max_bytes \
@@ -96,7 +104,7 @@ async fn attempt(
     deadline: Instant,
 ) -> Result<Option<Result<Moment, CallError>>, Error> {
     let Read { table, caller, conditions } = &reading.read;
-    client.batch_execute(&format!("{SETTINGS}; {}", statement::time_limits(timeout))).await?;
+    client.batch_execute(&format!("{SETTINGS}; {}; {LOCK}", statement::time_limits(timeout))).await?;
     let role = &*caller.role;
     let asked = client.query_typed_one(MOMENT, &[(table, Type::OID), (&role, Type::NAME)]).await;
     let row = match asked {
@@ -115,7 +123,7 @@ async fn attempt(
         }
     };
     let (set_role, declare) = (
-        format!("set local role {}", quoted(role)),
+        format!("{UNLOCK}; set local role {}", quoted(role)),
         format!("declare tidings_rows no scroll cursor for {select}"),
     );
     let claims = &*caller.claims;
