@@ -10,6 +10,7 @@
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 mod workload;
@@ -50,7 +51,12 @@ struct Sizes {
 impl Sizes {
     /// Those of the environment, else those of the short form.
     fn get() -> Self {
-        Self { writers: size("WRITERS", 24), clients: size("CLIENTS", 12), rounds: size("ROUNDS", 1) }
+        static SIZES: LazyLock<Sizes> = LazyLock::new(|| Sizes {
+            writers: size("WRITERS", 24),
+            clients: size("CLIENTS", 12),
+            rounds: size("ROUNDS", 1),
+        });
+        *SIZES
     }
 
     /// How often each writer begins a transaction: what is written reaches half of the clients, and a machine of two

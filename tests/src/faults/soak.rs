@@ -16,7 +16,6 @@ use super::workload::{SETUP, Writers};
 use crate::streaming::exactly_once::connect;
 use crate::support::cluster::Cluster;
 use crate::support::daemon::metric;
-use crate::support::within;
 
 const WRITERS: u64 = 8;
 const PACE: Duration = Duration::from_secs(1);
@@ -165,8 +164,8 @@ async fn under_steady_load_nothing_grows() {
     let series = watch(&nodes, time).await;
     writers.finish(&url).await;
     let mut ledger = Ledger::open(&url).await;
-    for client in clients {
-        let client = within("a client's end", client).await.unwrap();
+    for (number, client) in clients.into_iter().enumerate() {
+        let client = counts.end_of(number, client).await;
         let [part] = &client.parts[..] else { panic!("nothing was lost, so nobody may be told so") };
         ledger.reconcile(&client.name, client.tenant, &part.received, None, 0).await;
     }

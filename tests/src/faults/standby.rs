@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -17,7 +18,7 @@ use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, token};
 use crate::support::proxy::Proxy;
 use crate::support::sse::Sse;
-use crate::support::within;
+use crate::support::{STEP_TIME_MAX, within};
 
 /// Results for each client, on average, between two steps.
 const RESULTS_BETWEEN: usize = 100;
@@ -63,7 +64,13 @@ impl Scene {
     }
 
     async fn more(&self) {
-        within("more results", self.counts.more(self.clients.len() * RESULTS_BETWEEN)).await;
+        self.in_time("more results", self.counts.more(self.clients.len() * RESULTS_BETWEEN)).await;
+    }
+
+    /// As `within`, but many clients take their time.
+    async fn in_time(&self, what: &str, work: impl Future<Output = ()>) {
+        let time = STEP_TIME_MAX + Duration::from_secs(self.clients.len() as u64);
+        tokio::time::timeout(time, work).await.unwrap_or_else(|_| panic!("{what} took longer than {time:?}"));
     }
 
     /// The standby takes over; returns once everybody has been told, and everything has been read.
@@ -72,12 +79,12 @@ impl Scene {
             node.is_unready_because("standby").await;
         }
         self.standby.pg_ctl("promote");
-        within("everybody to be told", self.counts.gaps(self.clients.len())).await;
+        self.in_time("everybody to be told", self.counts.gaps(self.clients.len())).await;
         self.more().await;
         std::mem::replace(&mut self.writers, Writers::none()).finish(&self.url).await;
         let mut histories = Vec::new();
-        for client in self.clients.drain(..) {
-            histories.push(within("a client's end", client).await.unwrap());
+        for (number, client) in self.clients.drain(..).enumerate() {
+            histories.push(self.counts.end_of(number, client).await);
         }
         histories
     }
