@@ -3,10 +3,10 @@
 #   PG_CONFIG=/path/to/pg_config   build against, install into and run that PostgreSQL (14 to 18)
 #   CARGO_TARGET_DIR=...           build there instead of in target/
 
-.PHONY: help demo install test lint fmt ui bench endurance fuzz clean
+.PHONY: help demo install test lint fmt ui bench bench-writes endurance fuzz clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 
 demo: ## A shop with live traffic in a private PostgreSQL, streamed to you until Ctrl-C
 	@scripts/demo.sh
@@ -30,6 +30,9 @@ ui: ## Build GraphiQL from ui/ into ui/dist, which is kept in the repository
 
 bench: ## Fan-out: deliveries per CPU second and latency, every delivery reconciled
 	@scripts/bench.sh
+
+bench-writes: ## What an event costs whoever writes: commits per second beside bare tables and other triggers
+	@scripts/bench-writes.sh
 
 endurance: ## What 100,000 clients of each transport leave behind, and what streams notice of an attack
 	@scripts/endurance.sh

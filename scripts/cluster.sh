@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
 # A private PostgreSQL cluster: its own data folder, socket folder, port and log, loopback only.
 #
-#   scripts/cluster.sh start DIR PORT [--test]    make it if need be, start it, wait until it answers
-#   scripts/cluster.sh stop DIR                   stop it, wait until it is gone
-#   scripts/cluster.sh status DIR                 exit status 0 if it runs
+#   scripts/cluster.sh start DIR PORT [--test] [--wake-up DATABASE]
+#                                   make it if need be, start it, wait until it answers
+#   scripts/cluster.sh stop DIR     stop it, wait until it is gone
+#   scripts/cluster.sh status DIR   exit status 0 if it runs
 #
 # PORT is the first to try; DIR/port holds the one in use. The superuser is "postgres". Through the
 # socket in DIR/run it needs no password: only the server's user (and root) can reach that folder.
 # Over TCP every role needs one; with --test none does, and the data need not survive a power
-# failure.
+# failure. With --wake-up the extension, which has to be installed, is preloaded, and its worker sends
+# the NOTIFYs of that database.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "$0")/env.sh"
 
-usage="usage: scripts/cluster.sh start DIR PORT [--test] | stop DIR | status DIR"
+usage="usage: scripts/cluster.sh start DIR PORT [--test] [--wake-up DATABASE] | stop DIR | status DIR"
 action=${1:-}
 dir=${2:-}
 [[ -n $dir ]] || die "$usage"
@@ -59,6 +61,12 @@ logging_collector = off
 log_line_prefix = '%m [%p] %q%u@%d '
 password_encryption = 'scram-sha-256'
 CONF
+    if [[ -n $served ]]; then
+        run_as_server tee -a "$data/tidings.conf" >/dev/null <<CONF
+shared_preload_libraries = 'tidings'
+tidings.database = '$served'
+CONF
+    fi
     if [[ $mode == test ]]; then
         run_as_server tee -a "$data/tidings.conf" >/dev/null <<CONF
 fsync = off
@@ -104,15 +112,25 @@ stop() {
 }
 
 mode=keep
+served=
 case $action in
 start)
     [[ ${3:-} =~ ^[0-9]+$ ]] || die "$usage"
-    case ${4:-} in
-    '') ;;
-    --test) mode='test' ;;
-    *) die "$usage" ;;
-    esac
-    start "$3"
+    port=$3
+    shift 3
+    while (($#)); do
+        case $1 in
+        --test) mode='test' ;;
+        --wake-up)
+            [[ ${2:-} =~ ^[a-z_]+$ ]] || die "$usage"
+            served=$2
+            shift
+            ;;
+        *) die "$usage" ;;
+        esac
+        shift
+    done
+    start "$port"
     ;;
 stop) stop ;;
 status) is_running ;;

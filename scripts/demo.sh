@@ -148,7 +148,7 @@ large='{"query":"subscription { orderChanged(filter: { total: { gte: 200 }, stat
 initial='{"query":"subscription { orderChanged(filter: { total: { gte: 200 } }) @initial { operation record { id status total } } }"}'
 
 build
-scripts/cluster.sh start "$demo" 15432 9>&-
+scripts/cluster.sh start "$demo" 15432 --wake-up shop 9>&-
 port=$(<"$demo/port")
 app_url=postgres://shop_app:$app_password@127.0.0.1:$port/shop
 load_shop

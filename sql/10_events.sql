@@ -34,7 +34,8 @@ create table tidings.events_1 partition of tidings.events for values in (1);
 create table tidings.events_2 partition of tidings.events for values in (2);
 
 create index events_id_idx on tidings.events (id);
-create index events_xid_idx on tidings.events (xid);
+-- With the id, so that the lowest id of a transaction is found without reading its events.
+create index events_xid_idx on tidings.events (xid, id);
 
 alter sequence tidings.events_id_seq owned by tidings.events.id;
 

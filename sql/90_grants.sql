@@ -50,11 +50,27 @@ begin
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
-        'tidings.settings(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
+        'tidings.settings(), tidings.wake_up_mode(), tidings.standby_position(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is
     'Lets a role read events and keep reservations: what the daemon logs in as.';
+
+create function tidings.grant_reader(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.require_role(role, 'grant_reader');
+    execute format('grant usage on schema tidings to %s', role);
+    execute format('grant execute on function '
+        'tidings.read_events(text, text, integer), '
+        'tidings.read_events(text, text, integer, text, text), '
+        'tidings.current_cursor() to %s', role);
+end
+$$;
+comment on function tidings.grant_reader(regrole) is
+    'Lets a role read all events, of every tenant, page by page.';
 
 -- Apart from the publishers: definitions decide what everybody may subscribe to.
 create function tidings.grant_definer(role regrole) returns void

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::graphql::schema::SchemaOptions;
 use crate::hub::mailbox::MailboxLimits;
 use crate::source::postgres::functions::FunctionLimits;
+use crate::source::ring::RingLimits;
 use crate::store::reservation::ReservationLimits;
 use proxies::TrustedProxies;
 
@@ -157,6 +158,8 @@ pub struct Config {
     pub log_filter: String,
     /// Bounds of a mailbox.
     pub mailbox: MailboxLimits,
+    /// How many of the last events stay in memory.
+    pub ring: RingLimits,
     /// What the schema shows and how much a document may ask for.
     pub schema: SchemaOptions,
     /// File with the only documents that may run.
@@ -167,6 +170,8 @@ pub struct Config {
     pub limits: ClientLimits,
     /// Bounds of reservations, but for what [`ClientLimits`] says of all connections.
     pub reservations: ReservationLimits,
+    /// Whether events wait until a synchronous standby has them.
+    pub wait_for_standby: bool,
     /// How often the source polls though nothing woke it.
     pub safety_poll: Duration,
     /// Lag of the source above which `/readyz` is red.
@@ -194,6 +199,7 @@ impl Default for Config {
             log_format: LogFormat::Text,
             log_filter: "info".into(),
             mailbox: MailboxLimits::default(),
+            ring: RingLimits::default(),
             schema: SchemaOptions::default(),
             allow_list_file: None,
             resolve: FunctionLimits::default(),
@@ -214,6 +220,7 @@ impl Default for Config {
                 write_stall: Duration::from_secs(30),
             },
             reservations: ReservationLimits::default(),
+            wait_for_standby: false,
             safety_poll: Duration::from_secs(1),
             max_lag: Duration::from_secs(10),
             drain: Duration::from_secs(5),

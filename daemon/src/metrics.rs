@@ -72,6 +72,8 @@ pub struct Metrics {
     pub source_reconnects: Counter,
     /// Seconds that the hub took for a part of a batch: routing, projection and mailboxes.
     pub dispatch: Histogram,
+    /// Seconds for which events waited for a standby.
+    pub standby_wait: Histogram,
     /// Seconds from the publication of an event, by the database's clock, to its dispatch.
     pub event_age: Histogram,
     /// How far the source is behind, in seconds; set when the metrics are read.
@@ -100,6 +102,8 @@ impl Default for Metrics {
     fn default() -> Self {
         // From 10 us to 84 s, and from 100 us to 52 s.
         let dispatch = Histogram::new(exponential_buckets(10e-6, 2.0, 24));
+        // From 100 us to 52 s.
+        let standby_wait = Histogram::new(exponential_buckets(100e-6, 2.0, 20));
         let event_age = Histogram::new(exponential_buckets(100e-6, 2.0, 20));
         Self {
             connections: Family::default(),
@@ -110,6 +114,7 @@ impl Default for Metrics {
             document_refusals: Family::default(),
             source_reconnects: Counter::default(),
             dispatch,
+            standby_wait,
             event_age,
             source_lag: Gauge::default(),
             database: DatabaseMetrics::default(),
@@ -154,6 +159,12 @@ impl Metrics {
             "Time to route, project and hand over a part of a batch",
             Unit::Seconds,
             metrics.dispatch.clone(),
+        );
+        registry.register_with_unit(
+            "standby_wait",
+            "Time for which events waited for a synchronous standby",
+            Unit::Seconds,
+            metrics.standby_wait.clone(),
         );
         registry.register_with_unit(
             "event_age",

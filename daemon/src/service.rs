@@ -55,6 +55,8 @@ use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::{CursorText, EndReason, MailboxLimits};
 use crate::metrics::Metrics;
 use crate::source::catalog::Catalog;
+use crate::source::recent::Recent;
+use crate::source::ring::RingLimits;
 use crate::source::status::SourceStatus;
 use crate::source::{Batch, Gap, Source, Step};
 
@@ -102,6 +104,8 @@ pub struct ServiceOptions {
     pub lag_max: Duration,
     /// What the GraphQL schema shows and how much a document may ask for.
     pub schema: SchemaOptions,
+    /// How many of the last events stay in memory.
+    pub ring: RingLimits,
     /// Where it counts.
     pub metrics: Metrics,
 }
@@ -112,6 +116,7 @@ impl Default for ServiceOptions {
             mailbox: MailboxLimits::default(),
             lag_max: Duration::from_secs(10),
             schema: SchemaOptions::default(),
+            ring: RingLimits::default(),
             metrics: Metrics::default(),
         }
     }
@@ -155,22 +160,21 @@ struct Shared {
 impl Service {
     /// Starts to follow a source. Needs a tokio runtime.
     pub fn start(source: impl Source, options: ServiceOptions) -> Self {
-        let history = source.history();
-        let hub = Arc::new(Hub::new(options.metrics.clone(), history.is_some()));
+        let replay_metrics = options.metrics.replay.clone();
+        let recent = Arc::new(Recent::new(options.ring, source.history(), replay_metrics.clone()));
+        let hub = Arc::new(Hub::new(options.metrics.clone(), recent.keeps()));
         let shared = Arc::new(Shared {
             options,
             schema: RwLock::new(None),
             live: live::Registry::default(),
-            oldest: Oldest::new(history.clone()),
+            oldest: Oldest::new(recent.clone()),
         });
         let status = source.status();
         let stop = CancellationToken::new();
         let (ready_sender, ready) = watch::channel(false);
-        let follower = Follower { hub: hub.clone(), shared: shared.clone(), ready: ready_sender };
-        if let Some(history) = history {
-            let replaying = replay::run(hub.clone(), history, shared.options.metrics.replay.clone());
-            tokio::spawn(stop.clone().run_until_cancelled_owned(replaying));
-        }
+        let replaying = replay::run(hub.clone(), recent.clone(), replay_metrics);
+        tokio::spawn(stop.clone().run_until_cancelled_owned(replaying));
+        let follower = Follower { hub: hub.clone(), shared: shared.clone(), recent, ready: ready_sender };
         tokio::spawn(stop.clone().run_until_cancelled_owned(follower.follow(source)));
         Self(Arc::new(Inner { hub, shared, status, ready, _stop: stop.drop_guard() }))
     }
@@ -296,6 +300,7 @@ fn not_ready() -> GraphQLError {
 struct Follower {
     hub: Arc<Hub>,
     shared: Arc<Shared>,
+    recent: Arc<Recent>,
     ready: watch::Sender<bool>,
 }
 
@@ -303,9 +308,17 @@ impl Follower {
     async fn follow(self, mut source: impl Source) {
         loop {
             match source.next().await {
-                Step::Batch(batch) => self.dispatch(&batch).await,
-                Step::Start(cursor) => self.hub.start(&cursor),
+                Step::Batch(batch) => {
+                    let batch = Arc::new(batch);
+                    self.recent.push(&batch);
+                    self.dispatch(&batch).await;
+                }
+                Step::Start(cursor) => {
+                    self.recent.start(&cursor).await;
+                    self.hub.start(&cursor);
+                }
                 Step::Gap(gap, cursor) => {
+                    self.recent.start(&cursor).await;
                     // Everybody is told, with the cursor up to which nothing is missing.
                     self.shared.oldest.forget();
                     let bounds = self.shared.oldest.bounds(cursor.encode()).await;

@@ -92,7 +92,8 @@ create table tidings.events_1 partition of tidings.events for values in (1);
 create table tidings.events_2 partition of tidings.events for values in (2);
 
 create index events_id_idx on tidings.events (id);
-create index events_xid_idx on tidings.events (xid);
+-- With the id, so that the lowest id of a transaction is found without reading its events.
+create index events_xid_idx on tidings.events (xid, id);
 
 alter sequence tidings.events_id_seq owned by tidings.events.id;
 
@@ -111,6 +112,11 @@ create function @extschema@.publish_event(
 ) returns bigint
 language c volatile parallel unsafe
 as 'MODULE_PATHNAME', 'publish_event';
+
+-- How a transaction of this session wakes the daemon: `coalesced`, `direct` or `off`.
+create function tidings.wake_up_mode() returns text
+language c stable
+as 'MODULE_PATHNAME', 'wake_up_mode_wrapper';
 
 comment on function @extschema@.publish_event(text, text, jsonb, text, text, jsonb) is
     'Stores one event in this transaction; it is delivered when the transaction commits.';
@@ -2268,6 +2274,184 @@ from tidings.events e
 group by 1, 2, 3;
 comment on view tidings.stats is 'Events by hour, channel and event type. Reads every event kept.';
 
+-- How far the synchronous standbys have come: what they have flushed, a failover to one of them keeps.
+
+-- How many standbys a commit waits for; null if for none. The forms of synchronous_standby_names are
+-- `FIRST 2 (a, b)`, `ANY 2 (a, b)`, `2 (a, b)` and `a, b`, of which the last waits for one.
+create function tidings.synchronous_standbys() returns integer
+language sql stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when names !~ '\S' then null
+        else coalesce((regexp_match(names, '^\s*(?:(?:first|any)\s+)?(\d+)\s*\(', 'i'))[1]::integer, 1)
+    end
+    from current_setting('synchronous_standby_names') names;
+$$;
+
+-- Where WAL ends now, and up to where as many standbys have flushed it as a commit waits for; null if too few are
+-- connected, or none is asked for. Of those that count it is the slowest: with FIRST all that are `sync` have to have
+-- it, with ANY as many of the `quorum` as are asked for.
+create function tidings.standby_position(
+    out wanted integer,
+    out inserted pg_lsn,
+    out flushed pg_lsn
+)
+language sql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        tidings.synchronous_standbys(),
+        pg_current_wal_insert_lsn(),
+        (select r.flush_lsn from pg_stat_replication r
+         where r.sync_state in ('sync', 'quorum') and r.flush_lsn is not null
+         order by r.flush_lsn desc
+         offset greatest(tidings.synchronous_standbys(), 1) - 1 limit 1);
+$$;
+comment on function tidings.standby_position() is
+    'Where WAL ends, and up to where the synchronous standbys have flushed it.';
+
+-- Events for consumers that poll: pages of what they have not seen, with the cursors of the streams.
+
+-- Everything of one call is read in the snapshot of the calling statement, so these functions are stable.
+-- The event's part is null in the row that only says where to go on.
+create type tidings.event_and_cursor as (
+    id bigint,
+    channel text,
+    event_type text,
+    type_name text,
+    tenant_id text,
+    user_id text,
+    payload json,
+    old_payload json,
+    changed_columns text[],
+    metadata json,
+    created_at timestamptz,
+    truncated boolean,
+    -- The set of events that have been seen after this row.
+    cursor text,
+    -- Whether there may be more behind it already.
+    more boolean
+);
+
+-- Nothing is removed from here to the end of the transaction; an ERROR on a standby.
+create function tidings.hold_events() returns void
+language c
+as 'MODULE_PATHNAME', 'hold_events_wrapper';
+
+-- As of this very moment: the truncation of a slot shows in any snapshot, the moving of the floor does not. Call it
+-- with the events held.
+create function tidings.latest_floor(out snapshot text, out top bigint) returns setof record
+language c
+as 'MODULE_PATHNAME', 'latest_floor_wrapper';
+
+create function tidings.cursor_of(history bigint, snapshot text, own text, top bigint) returns text
+language c immutable
+as 'MODULE_PATHNAME', 'cursor_of_wrapper';
+
+create function tidings.cursor_problem(
+    cursor text, history bigint, last_id bigint, floor_snapshot text, floor_top bigint
+) returns text
+language c immutable
+as 'MODULE_PATHNAME', 'cursor_problem_wrapper';
+
+create function tidings.read_after(
+    cursor text, channel text, max_rows integer, of_somebody boolean, tenant_id text, user_id text
+) returns setof tidings.event_and_cursor
+language c stable
+as 'MODULE_PATHNAME', 'read_after_wrapper';
+
+-- The set of everything that this statement sees and nobody can roll back any more.
+create function tidings.current_cursor() returns text
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    floor record;
+    newest bigint;
+begin
+    perform tidings.hold_events();
+    select * into floor from tidings.latest_floor();
+    select e.id into newest
+    from tidings.events e
+    where pg_current_xact_id_if_assigned() is null or e.xid <> pg_current_xact_id_if_assigned()
+    order by e.id desc limit 1;
+    return tidings.cursor_of(tidings.history_id(), pg_current_snapshot()::text,
+        pg_current_xact_id_if_assigned()::text, greatest(newest, floor.top));
+end
+$$;
+comment on function tidings.current_cursor() is
+    'The cursor of now: reading or subscribing after it begins with what is committed later.';
+
+-- Where a page begins: after the cursor, or with the oldest event that is kept. Otherwise an ERROR that names the
+-- oldest and the newest cursor.
+create function tidings.require_cursor(after_cursor text) returns text
+language plpgsql stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    floor record;
+    oldest text;
+    problem text;
+begin
+    perform tidings.hold_events();
+    select * into floor from tidings.latest_floor();
+    oldest := tidings.cursor_of(tidings.history_id(), coalesce(floor.snapshot, '1:1:'), null, floor.top);
+    if after_cursor is null then
+        return oldest;
+    end if;
+    problem := tidings.cursor_problem(after_cursor, tidings.history_id(),
+        (select s.last_value from tidings.events_id_seq s), floor.snapshot, floor.top);
+    if problem is null then
+        return after_cursor;
+    end if;
+    raise exception using
+        errcode = case problem
+            when 'CURSOR_INVALID' then 'TD001' when 'CURSOR_EXPIRED' then 'TD002' else 'TD003' end,
+        message = problem || ': ' || case problem
+            when 'CURSOR_INVALID' then 'the cursor was cut off or altered, or is of another service'
+            when 'CURSOR_EXPIRED' then 'retention has removed events that the cursor lacks, so there is a gap'
+            else 'the cursor is of another history of this database, so nobody can say what it lacks' end,
+        detail = json_build_object('oldestCursor', oldest, 'newestCursor', tidings.current_cursor())::text,
+        hint = 'Go on after oldestCursor with everything that is kept, or after newestCursor with what is new.';
+end
+$$;
+
+create function tidings.read_events(after_cursor text, channel text, max_rows integer)
+returns setof tidings.event_and_cursor
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set max_parallel_workers_per_gather = 0
+set jit = off
+as $$
+begin
+    return query select r.* from tidings.read_after(
+        tidings.require_cursor(after_cursor), channel, max_rows, false, null, null) r;
+end
+$$;
+comment on function tidings.read_events(text, text, integer) is
+    'The next events after a cursor, whosever they are, each with the cursor after it.';
+
+-- Apart from the other, so that a tenant that is null by accident shows less, and never everything.
+create function tidings.read_events(
+    after_cursor text, channel text, max_rows integer, tenant_id text, user_id text default null
+) returns setof tidings.event_and_cursor
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+set enable_seqscan = off
+set max_parallel_workers_per_gather = 0
+set jit = off
+as $$
+begin
+    return query select r.* from tidings.read_after(
+        tidings.require_cursor(after_cursor), channel, max_rows, true, tenant_id, user_id) r;
+end
+$$;
+comment on function tidings.read_events(text, text, integer, text, text) is
+    'The next events after a cursor that this tenant and user may see, each with the cursor after it.';
+
 -- Reservations: a client's place for a stream, and the operations that will run on it. Written by the
 -- daemon; any node can serve them, so nothing here is tied to one.
 
@@ -2500,11 +2684,27 @@ begin
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
-        'tidings.settings(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
+        'tidings.settings(), tidings.wake_up_mode(), tidings.standby_position(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is
     'Lets a role read events and keep reservations: what the daemon logs in as.';
+
+create function tidings.grant_reader(role regrole) returns void
+language plpgsql
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform tidings.require_role(role, 'grant_reader');
+    execute format('grant usage on schema tidings to %s', role);
+    execute format('grant execute on function '
+        'tidings.read_events(text, text, integer), '
+        'tidings.read_events(text, text, integer, text, text), '
+        'tidings.current_cursor() to %s', role);
+end
+$$;
+comment on function tidings.grant_reader(regrole) is
+    'Lets a role read all events, of every tenant, page by page.';
 
 -- Apart from the publishers: definitions decide what everybody may subscribe to.
 create function tidings.grant_definer(role regrole) returns void

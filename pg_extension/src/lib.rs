@@ -6,7 +6,9 @@
 //! - `publish`: `publish_event`
 //! - `capture`: the trigger function; `plan` is its configuration, `render` writes records as JSON
 //! - `order`: keeps a row's events in the order of its versions when triggers write
-//! - `store`: the one place that writes to `tidings.events` and wakes readers
+//! - `store`: the one place that writes to `tidings.events`
+//! - `wake_up`: tells readers that something was committed, one by one or through a worker for many
+//! - `pull`: `tidings.read_events`, for consumers that poll; `select` is how it reads
 //! - `definitions`: checks GraphQL definitions of custom events
 //! - `condition`, `roles`: what `attach_trigger` needs from the parser and the session
 //!
@@ -25,6 +27,10 @@ mod render;
 
 mod store;
 mod transaction;
+mod wake_up;
+
+mod pull;
+mod select;
 
 mod definitions;
 
@@ -43,4 +49,5 @@ pub extern "C-unwind" fn _PG_init() {
     settings::register();
     plan::register();
     transaction::register();
+    wake_up::worker::register();
 }

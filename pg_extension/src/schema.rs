@@ -14,6 +14,8 @@ extension_sql_file!("../../sql/58_rows.sql", name = "rows", requires = ["policie
 extension_sql_file!("../../sql/60_follow.sql", name = "follow", requires = ["rows"]);
 extension_sql_file!("../../sql/65_definitions.sql", name = "definitions", requires = ["follow"]);
 extension_sql_file!("../../sql/70_retention.sql", name = "retention", requires = ["definitions"]);
-extension_sql_file!("../../sql/80_reservations.sql", name = "reservations", requires = ["retention"]);
+extension_sql_file!("../../sql/75_standby.sql", name = "standby", requires = ["retention"]);
+extension_sql_file!("../../sql/77_pull.sql", name = "pull", requires = ["standby"]);
+extension_sql_file!("../../sql/80_reservations.sql", name = "reservations", requires = ["pull"]);
 extension_sql_file!("../../sql/85_access.sql", name = "access", requires = ["reservations"]);
 extension_sql_file!("../../sql/90_grants.sql", name = "grants", requires = ["access"]);

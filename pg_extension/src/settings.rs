@@ -23,6 +23,8 @@ const RETENTION_SECONDS_DEFAULT: i32 = 48 * 3600;
 const RETENTION_SECONDS_MIN: i32 = 1;
 
 pub(crate) static NOTIFY: GucSetting<bool> = GucSetting::<bool>::new(true);
+pub(crate) static COALESCE: GucSetting<bool> = GucSetting::<bool>::new(true);
+pub(crate) static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 pub(crate) static FORCE_SYNC_COMMIT: GucSetting<bool> = GucSetting::<bool>::new(true);
 pub(crate) static METADATA: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 pub(crate) static MAX_EVENT_BYTES: GucSetting<i32> = GucSetting::<i32>::new(MAX_EVENT_BYTES_DEFAULT);
@@ -50,6 +52,22 @@ fn register_wake_up() {
         c"Switch it off in sessions that must PREPARE TRANSACTION; the daemon then finds the events by polling.",
         &NOTIFY,
         GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_bool_guc(
+        c"tidings.coalesce",
+        c"Lets the wake-up worker send the NOTIFY, where there is one.",
+        c"Off, the transaction sends it itself, as it does in databases without a worker.",
+        &COALESCE,
+        GucContext::Userset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"tidings.database",
+        c"Database whose NOTIFYs a worker sends, one for many commits.",
+        c"Needs tidings in shared_preload_libraries. Empty: every transaction sends its own.",
+        &DATABASE,
+        GucContext::Sighup,
         GucFlags::default(),
     );
     GucRegistry::define_bool_guc(

@@ -1,7 +1,7 @@
-//! The one place that writes to `tidings.events` and wakes its readers.
+//! The one place that writes to `tidings.events`.
 
 use crate::roles::RunAsOwner;
-use crate::{settings, sys, transaction};
+use crate::{settings, sys, transaction, wake_up};
 use pgrx::prelude::*;
 use std::cell::Cell;
 use std::ffi::{CStr, CString};
@@ -80,7 +80,7 @@ pub(crate) fn store(event: Event<'_>) -> i64 {
         values[1] = Some(pg_sys::Datum::from(unsafe { pg_sys::GetTopFullTransactionId().value }));
         values[12] = Some(pg_sys::Datum::from(now));
         execute(insert_plan(slot), &mut values);
-        wake();
+        wake_up::at_commit();
     }
     if settings::FORCE_SYNC_COMMIT.get() {
         // SAFETY: sets a flag for the commit of this transaction.
@@ -158,12 +158,9 @@ fn next_id(sequence: pg_sys::Oid) -> i64 {
         .unwrap_or_default()
 }
 
-/// One NOTIFY for all events of the transaction.
-fn wake() {
-    if settings::NOTIFY.get() && transaction::needs_notify() {
-        execute(notify_plan(), &mut []);
-        transaction::set_notified();
-    }
+/// A NOTIFY when this transaction commits.
+pub(crate) fn notify() {
+    execute(notify_plan(), &mut []);
 }
 
 fn execute(plan: pg_sys::SPIPlanPtr, values: &mut [Option<pg_sys::Datum>]) {

@@ -7,6 +7,9 @@ unsafe extern "C-unwind" {
     #[link_name = "datum_image_eq"]
     fn pg_datum_image_eq(left: pg_sys::Datum, right: pg_sys::Datum, by_value: bool, length: c_int) -> bool;
 
+    /// The handler of SIGTERM in every backend, as a handler: pgrx binds it as a function to call.
+    pub(crate) fn die(signal: c_int);
+
     /// `BYTEA_OUTPUT_ESCAPE` or `BYTEA_OUTPUT_HEX`; read and written by `render`.
     pub(crate) static mut bytea_output: c_int;
 }

@@ -9,6 +9,8 @@ use std::ffi::c_void;
 pub(crate) struct TransactionState {
     /// The subtransaction whose pending NOTIFY covers us; rolled back with it.
     notified_in: Option<pg_sys::SubTransactionId>,
+    /// The wake-up worker is told once it has committed.
+    wake: bool,
     /// The last event stored was a TRUNCATE of this type, in this subtransaction.
     last_truncate: Option<(String, pg_sys::SubTransactionId)>,
     /// The metadata setting that was already complained about.
@@ -26,6 +28,11 @@ pub(crate) fn needs_notify() -> bool {
 
 pub(crate) fn set_notified() {
     STATE.with_borrow_mut(|state| state.notified_in = Some(current_subtransaction()));
+}
+
+/// Has the wake-up worker told after the commit. A rolled back savepoint does not take that back: it is a hint.
+pub(crate) fn wake_after_commit() {
+    STATE.with_borrow_mut(|state| state.wake = true);
 }
 
 /// Remembers a TRUNCATE; false when the event just before it was the same one.
@@ -66,11 +73,10 @@ pub(crate) fn register() {
 unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _arg: *mut c_void) {
     use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PREPARE};
     if matches!(event, XACT_EVENT_ABORT | XACT_EVENT_COMMIT | XACT_EVENT_PREPARE) {
-        STATE.with(|state| {
-            if let Ok(mut state) = state.try_borrow_mut() {
-                *state = TransactionState::default();
-            }
-        });
+        let ended = STATE.with(|state| state.try_borrow_mut().map(|mut state| std::mem::take(&mut *state)));
+        if event == XACT_EVENT_COMMIT && ended.is_ok_and(|state| state.wake) {
+            crate::wake_up::committed();
+        }
         crate::order::forget();
     }
 }

@@ -18,6 +18,8 @@ mod fuzz;
 
 mod protocol;
 
+mod pull;
+
 mod retention;
 
 mod schema;

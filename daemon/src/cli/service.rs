@@ -31,6 +31,7 @@ pub(super) fn start(config: &Config, metrics: &Metrics) -> Result<Service, Failu
         mailbox: config.mailbox,
         lag_max: config.max_lag,
         schema: schema_options(config)?,
+        ring: config.ring,
         metrics: metrics.clone(),
     };
     Ok(match config.source {
@@ -167,5 +168,6 @@ pub(super) fn postgres(config: &Config) -> Result<PostgresOptions, Failure> {
         PostgresOptions::parse(url.expose()).map_err(|error| format!("setting `database_url` {error}"))?;
     let callers = &config.schema.callers;
     let roles = callers.allowed.iter().chain(&callers.anonymous).cloned().collect();
-    Ok(PostgresOptions { safety_poll: config.safety_poll, roles, ..options })
+    let (safety_poll, wait_for_standby) = (config.safety_poll, config.wait_for_standby);
+    Ok(PostgresOptions { safety_poll, wait_for_standby, roles, ..options })
 }

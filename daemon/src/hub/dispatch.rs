@@ -83,6 +83,11 @@ impl Hub {
         self.position.lock().clone()
     }
 
+    /// Whether a history is that of the stream.
+    pub fn stands_in(&self, history: u64) -> bool {
+        self.position.lock().seen.as_ref().is_none_or(|seen| seen.history == history)
+    }
+
     /// Starts at a cursor. At a change of history, call [`Hub::end_all`] before.
     pub fn start(&self, cursor: &Cursor) {
         let mut position = self.position.lock();

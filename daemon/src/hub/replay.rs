@@ -22,7 +22,7 @@ use super::project::ParsedEvent;
 use super::route::{Router, Subscriber};
 use super::subscribed::Subscribed;
 use crate::event::Event;
-use crate::source::cursor::{Cursor, Floor, PARTS_MAX, Within};
+use crate::source::cursor::{Cursor, Floor, PARTS_MAX};
 use crate::source::history::{Missing, Moment};
 
 /// Subscriptions that catch up together.
@@ -79,8 +79,7 @@ impl Group {
     /// many of each kind: of another history, and expired.
     pub fn check(&mut self, hub: &Hub, moment: &Moment) -> (u64, u64) {
         let bounds = || Bounds { oldest: moment.oldest().encode(), newest: moment.cursor(0).encode() };
-        // Ids never come again, but a crash takes back xids: those of a set may be from before it.
-        let foreign = |seen: &Cursor| seen.history != moment.history || seen.top > moment.last_id;
+        let foreign = |seen: &Cursor| moment.is_foreign(seen);
         let changed = self.end(hub, foreign, || EndReason::HistoryChanged(bounds()));
         let expired = self.end_expired(hub, moment.floor.as_ref(), bounds);
         (changed, expired)
@@ -217,17 +216,6 @@ impl Member {
         self.subscriber.mailbox.settled(0);
         true
     }
-
-    /// What it has seen once it has the event, and with it everything of the moment up to there. Of the batches
-    /// that it left in the middle, what lies beyond counts besides.
-    fn after(&self, event: &Event, moment: &Moment) -> Cursor {
-        let beyond = |part: &&Within| part.upto > event.id && part.snapshot != moment.snapshot;
-        Cursor {
-            within: Some(Within { snapshot: moment.snapshot.clone(), upto: event.id }),
-            left: self.seen.parts().filter(beyond).cloned().collect(),
-            ..self.seen.clone()
-        }
-    }
 }
 
 /// One event, offered to the members.
@@ -246,7 +234,7 @@ impl Receive for Turn<'_> {
     fn put(&mut self, subscriber: &Arc<Subscriber>, made: &Made) -> bool {
         let Some(member) = self.members.get_mut(&subscriber.id) else { return false };
         let Some(initial) = &subscriber.initial else { return false };
-        let seen = member.after(self.event, self.moment);
+        let seen = member.seen.up_to(self.event.id, &self.moment.snapshot);
         if seen.parts().count() > PARTS_MAX {
             // A text that left a part out would name less than was seen. It ends where it can be named.
             member.out = true;

@@ -7,6 +7,7 @@ use parking_lot::{Mutex, MutexGuard};
 use super::mailbox::Mailbox;
 use super::route::Subscriber;
 use crate::source::cursor::Cursor;
+use crate::source::history::Missing;
 
 /// A subscription, for as long as its owner wants it.
 #[derive(Debug)]
@@ -42,9 +43,9 @@ impl Subscribed {
         self.lock().current.as_ref().map(|subscriber| subscriber.mailbox.clone())
     }
 
-    /// Whether what it has seen goes up to an id; also if nobody wants it any more.
-    pub fn has_seen(&self, id: i64) -> bool {
-        self.lock().seen.as_ref().is_none_or(|seen| seen.top >= id)
+    /// Whether this can be said of what it lacks; also if nobody wants it any more.
+    pub fn lacks(&self, such: impl FnOnce(&Missing) -> bool) -> bool {
+        self.lock().seen.as_ref().is_none_or(|seen| such(&Missing::from_any([seen].into_iter())))
     }
 
     /// Whether its mailbox takes what it has missed; also if nobody wants it any more.

@@ -17,6 +17,12 @@ pub struct ReplayMetrics {
     pub catching_up: Gauge,
     /// Statements that read events again, for however many.
     pub reads: Counter,
+    /// Reads of events that were still in memory.
+    pub reads_of_memory: Counter,
+    /// Events in memory.
+    pub ring_events: Gauge,
+    /// Bytes of them.
+    pub ring_bytes: Gauge,
     /// Reads that failed and were tried again.
     pub failures: Counter,
     /// Events read again.
@@ -33,6 +39,9 @@ impl Default for ReplayMetrics {
             outcomes: Family::default(),
             catching_up: Gauge::default(),
             reads: Counter::default(),
+            reads_of_memory: Counter::default(),
+            ring_events: Gauge::default(),
+            ring_bytes: Gauge::default(),
             failures: Counter::default(),
             events: Counter::default(),
             deliveries: Counter::default(),
@@ -59,6 +68,18 @@ impl ReplayMetrics {
         );
         registry.register("replaying", "Subscriptions that are catching up", self.catching_up.clone());
         registry.register("replay_reads", "Statements that read events again", self.reads.clone());
+        registry.register(
+            "replay_memory_reads",
+            "Reads of events that were still in memory",
+            self.reads_of_memory.clone(),
+        );
+        registry.register("ring_events", "Last events in memory", self.ring_events.clone());
+        registry.register_with_unit(
+            "ring",
+            "What the last events take in memory",
+            Unit::Bytes,
+            self.ring_bytes.clone(),
+        );
         registry.register("replay_failures", "Reads of events that failed", self.failures.clone());
         registry.register("replay_events", "Events read again", self.events.clone());
         registry.register("replay_deliveries", "Results handed over by replay", self.deliveries.clone());

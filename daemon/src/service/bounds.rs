@@ -17,12 +17,12 @@ const ANSWER_TIME: Duration = Duration::from_secs(1);
 /// Knows the oldest cursor that is of use.
 #[derive(Debug)]
 pub(super) struct Oldest {
-    history: Option<Arc<dyn History>>,
+    history: Arc<dyn History>,
     known: Mutex<Option<(Instant, CursorText)>>,
 }
 
 impl Oldest {
-    pub(super) fn new(history: Option<Arc<dyn History>>) -> Self {
+    pub(super) fn new(history: Arc<dyn History>) -> Self {
         Self { history, known: Mutex::default() }
     }
 
@@ -37,13 +37,12 @@ impl Oldest {
     }
 
     async fn oldest(&self) -> Option<CursorText> {
-        let history = self.history.as_ref()?;
         let fresh = |(at, _): &&(Instant, _)| at.elapsed() < AGE_MAX;
         if let Some((_, known)) = self.known.lock().as_ref().filter(fresh) {
             return Some(known.clone());
         }
-        let nothing = Missing { xmax: u64::MAX >> 1, running: Vec::new(), top: i64::MAX };
-        let moment = tokio::time::timeout(ANSWER_TIME, history.moment(&nothing)).await.ok()?.ok()?;
+        let nothing = Missing::nothing();
+        let moment = tokio::time::timeout(ANSWER_TIME, self.history.moment(&nothing)).await.ok()?.ok()?;
         let oldest = moment.oldest().encode();
         *self.known.lock() = Some((Instant::now(), oldest.clone()));
         Some(oldest)

@@ -61,14 +61,21 @@ impl Replay {
             let (ready, full): (Vec<_>, _) =
                 self.hub.behind().await.into_iter().partition(|it| it.has_room());
             self.wait_for_room(full);
+            // By themselves: whoever needs the table does not have it read for those who do not.
+            let (recent, older): (Vec<_>, _) =
+                ready.into_iter().partition(|it| it.lacks(|missing| self.history.holds(missing)));
             let top = self.hub.position().top().saturating_sub(LAST_SPAN);
-            let (near, far): (Vec<_>, _) = ready.into_iter().partition(|it| it.has_seen(top));
+            let (near, far): (Vec<_>, _) =
+                older.into_iter().partition(|it| it.lacks(|missing| missing.top >= top));
             for subscribed in far {
                 // As many as there are subscriptions, at most.
                 let _ = far_behind.send(subscribed);
             }
-            if !near.is_empty() {
-                tokio::spawn(self.clone().bring(near, place));
+            let place = Arc::new(place);
+            for group in [recent, near] {
+                if !group.is_empty() {
+                    tokio::spawn(self.clone().bring(group, place.clone()));
+                }
             }
         }
     }
@@ -81,11 +88,11 @@ impl Replay {
             if far_behind.recv_many(&mut waiting, usize::MAX).await == 0 {
                 return;
             }
-            tokio::spawn(self.clone().bring(std::mem::take(&mut waiting), place));
+            tokio::spawn(self.clone().bring(std::mem::take(&mut waiting), Arc::new(place)));
         }
     }
 
-    async fn bring(self, waiting: Vec<Arc<Subscribed>>, _place: OwnedSemaphorePermit) {
+    async fn bring(self, waiting: Vec<Arc<Subscribed>>, _place: Arc<OwnedSemaphorePermit>) {
         let began = Instant::now();
         let mut group = Group::of(waiting);
         let _counted = Counted::new(&self.metrics, group.len());
@@ -114,8 +121,12 @@ impl Replay {
         let mut pause = RETRY_PAUSE_MIN;
         while !group.is_empty() {
             let missing = group.missing();
-            self.metrics.reads.inc();
             match self.history.moment(&missing).await {
+                // The stream is about to end for everybody, or what was read is not of the server that it follows.
+                Ok(moment) if !self.hub.stands_in(moment.history) => {
+                    let other = HistoryError("the stream has another history than what was read".into());
+                    self.failed(&other, &mut pause).await;
+                }
                 Ok(moment) => {
                     let (changed, expired) = group.check(&self.hub, &moment);
                     self.metrics.count("history_changed", changed);
@@ -135,7 +146,6 @@ impl Replay {
         let missing = group.missing();
         let (mut after, mut width, mut pause) = (first - 1, WIDTH_MIN, RETRY_PAUSE_MIN);
         while after < last && !group.is_empty() {
-            self.metrics.reads.inc();
             let passage = match self.history.passage(&missing, moment, after, width).await {
                 Ok(passage) => passage,
                 Err(error) => {

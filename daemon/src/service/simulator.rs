@@ -21,6 +21,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use crate::hub::mailbox::MailboxLimits;
+use crate::source::ring::RingLimits;
 
 /// Schedules that every run of the tests tries; `TIDINGS_SCHEDULES` asks for more.
 const SCHEDULES: u64 = 500;
@@ -37,6 +38,8 @@ struct Met {
     gaps: usize,
     crashes: usize,
     in_the_middle: usize,
+    reads_of_memory: u64,
+    reads: u64,
 }
 
 #[test]
@@ -56,8 +59,10 @@ fn every_history_is_exact_or_ends_in_a_declared_gap() {
         assert!(ran.is_ok(), "the schedule with TIDINGS_SEED={seed} fails");
     }
     println!("{schedules} schedules: {met:?}");
-    let every_kind = [met.resumes, met.gaps, met.crashes, met.in_the_middle, met.overflows as usize];
-    assert!(schedules < 100 || every_kind.iter().all(|count| *count > 0), "{met:?}");
+    let counts = [met.resumes, met.gaps, met.crashes, met.in_the_middle].map(|count| count as u64);
+    let all_met =
+        counts.iter().chain([&met.overflows, &met.reads_of_memory, &met.reads]).all(|count| *count > 0);
+    assert!(schedules < 100 || all_met, "{met:?}");
 }
 
 fn run(seed: u64, met: &mut Met) {
@@ -68,7 +73,10 @@ fn run(seed: u64, met: &mut Met) {
 
 async fn schedule(mut random: StdRng, met: &mut Met) {
     let database = Arc::new(Mutex::new(Database::new(random.random())));
-    let mut nodes = [Node::new(&database), Node::new(&database)];
+    // Before the nodes start, some things happen.
+    (0..random.random_range(0..60)).for_each(|_| database.lock().work(&mut random));
+    let ring = RingLimits { events: random.random_range(0..60), bytes: 100_000 };
+    let mut nodes = [Node::new(&database, ring), Node::new(&database, ring)];
     nodes.iter_mut().for_each(|node| node.poll(usize::MAX));
     let limits = MailboxLimits { messages: random.random_range(3..40), bytes: 100_000 };
     let mut clients: Vec<Client> = (0..6).map(|number| Client::new(number, limits)).collect();
@@ -123,6 +131,10 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
         met.resumes += client.resumes;
         met.gaps += client.gaps;
         met.in_the_middle += client.in_the_middle;
+    }
+    for [memory, table] in nodes.iter().map(Node::reads) {
+        met.reads_of_memory += memory;
+        met.reads += table;
     }
     met.overflows += nodes.iter().map(Node::overflows).sum::<u64>();
 }

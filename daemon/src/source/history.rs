@@ -3,9 +3,12 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, ready};
+pub use tidings_cursor::moment::{Missing, Moment};
 
 use super::cursor::{Cursor, Floor};
+use super::ring::RingLimits;
 use super::snapshot::Snapshot;
 use crate::event::Event;
 
@@ -22,34 +25,41 @@ pub trait History: Debug + Send + Sync {
         after: i64,
         width: i64,
     ) -> BoxFuture<'a, Result<Passage, HistoryError>>;
+
+    /// Whether everything that may be missing is at hand, at no cost to anybody.
+    fn holds(&self, _: &Missing) -> bool {
+        false
+    }
+
+    /// The last events of a set, for a ring that starts with it; nothing if they cannot be told.
+    fn earlier<'a>(
+        &'a self,
+        _: &'a Cursor,
+        _: RingLimits,
+    ) -> BoxFuture<'a, Result<Option<Earlier>, HistoryError>> {
+        ready(Ok(None)).boxed()
+    }
 }
 
-/// Which events may be missing from any of several sets: more than are, never fewer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Missing {
-    /// Those of transactions from this xid on,
-    pub xmax: u64,
-    /// of these transactions,
-    pub running: Vec<u64>,
-    /// and those with higher ids than this.
-    pub top: i64,
+/// The last events of a set.
+#[derive(Debug)]
+pub struct Earlier {
+    /// A set that all others of its events are in.
+    pub before: Cursor,
+    /// The last, in the order of ids.
+    pub events: Vec<Event>,
 }
 
-/// A moment of the database.
-#[derive(Debug, Clone)]
-pub struct Moment {
-    /// Which history it belongs to.
-    pub history: u64,
-    /// What had finished.
-    pub snapshot: Arc<Snapshot>,
-    /// The highest id of an event that was there or has been removed; zero if none was.
-    pub top: i64,
-    /// The highest id that was ever drawn: no set of this history has a higher one.
-    pub last_id: i64,
-    /// What may have been removed.
-    pub floor: Option<Floor>,
-    /// The lowest and the highest id of what is missing.
-    pub ids: Option<(i64, i64)>,
+impl Earlier {
+    /// The last events of a set, after those up to an id, whose highest xid this is. `floor` is what had been removed
+    /// *after* they were read: what was removed while they were is before them, too.
+    pub fn new(of: &Cursor, upto: i64, xid: u64, floor: Option<&Floor>, events: Vec<Event>) -> Self {
+        let (removed, top) = floor.map_or((0, 0), |floor| (floor.snapshot.xmax(), floor.top));
+        let is_removed = |xid: &u64| floor.is_some_and(|floor| floor.snapshot.sees(*xid));
+        let running = of.seen.in_progress().iter().filter(|xid| !is_removed(xid)).copied().collect();
+        let seen = Arc::new(Snapshot::new(removed.max(xid.saturating_add(1)), running));
+        Self { before: Cursor { top: top.max(upto), seen, ..of.clone() }, events }
+    }
 }
 
 /// A part of what is missing, in the order of ids.
@@ -67,69 +77,3 @@ pub struct Passage {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct HistoryError(pub String);
-
-impl Missing {
-    /// What may be missing from any of these sets.
-    pub fn from_any<'a>(sets: impl Iterator<Item = &'a Cursor>) -> Self {
-        let mut missing = Self { xmax: u64::MAX, running: Vec::new(), top: i64::MAX };
-        for set in sets {
-            missing.xmax = missing.xmax.min(set.seen.xmax());
-            missing.top = missing.top.min(set.top);
-            missing.running.extend_from_slice(set.seen.in_progress());
-        }
-        missing.running.retain(|xid| *xid < missing.xmax);
-        missing.running.sort_unstable();
-        missing.running.dedup();
-        missing
-    }
-}
-
-impl Moment {
-    /// How many ids lie between the first and the last that is missing.
-    pub fn span(&self) -> i64 {
-        self.ids.map_or(0, |(first, last)| last.saturating_sub(first).saturating_add(1))
-    }
-
-    /// The set of everything that was there, for somebody whose own set went up to this id.
-    pub fn cursor(&self, top: i64) -> Cursor {
-        Cursor {
-            history: self.history,
-            top: self.top.max(top),
-            seen: self.snapshot.clone(),
-            within: None,
-            left: Vec::new(),
-        }
-    }
-
-    /// The set of no more than what may have been removed: whoever goes on from here gets everything that
-    /// is left.
-    pub fn oldest(&self) -> Cursor {
-        let nothing = || Floor { snapshot: Snapshot::new(1, Vec::new()), top: 0 };
-        let Floor { snapshot, top } = self.floor.clone().unwrap_or_else(nothing);
-        Cursor { history: self.history, top, seen: Arc::new(snapshot), within: None, left: Vec::new() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn missing_from_any_covers_what_each_lacks() {
-        let cursor = |seen: &str, top| Cursor {
-            history: 1,
-            top,
-            seen: Arc::new(seen.parse().unwrap()),
-            within: None,
-            left: Vec::new(),
-        };
-        let sets = [cursor("10:20:10,15", 7), cursor("12:18:12", 9), cursor("15:30:15,25", 8)];
-        let missing = Missing::from_any(sets.iter());
-        assert_eq!(missing, Missing { xmax: 18, running: vec![10, 12, 15], top: 7 });
-        for (id, xid) in (1..12).flat_map(|id| (1..40).map(move |xid| (id, xid))) {
-            let lacks = sets.iter().any(|set| !set.contains(id, xid));
-            let covered = xid >= missing.xmax || missing.running.contains(&xid) || id > missing.top;
-            assert!(covered || !lacks, "{id} {xid}");
-        }
-    }
-}

@@ -1,10 +1,7 @@
 //! A source without a database: events published by API. For tests, benches and embedding.
 
-mod kept;
-
 use std::sync::Arc;
 
-use kept::Kept;
 use serde::de::IgnoredAny;
 use tokio::sync::mpsc;
 
@@ -54,7 +51,6 @@ pub struct MemorySource {
     /// Every event is a transaction of its own; its id is its xid.
     published: u64,
     at: Cursor,
-    kept: Arc<Kept>,
     status: Arc<SourceStatus>,
 }
 
@@ -70,9 +66,8 @@ pub fn source(catalog: Catalog, capacity: usize) -> (Publisher, MemorySource) {
         left: Vec::new(),
     };
     let pending = vec![Step::Start(at.clone()), Step::Catalog(catalog)];
-    let kept = Arc::new(Kept::new(at.history));
     let status = Arc::new(SourceStatus::always_current());
-    (Publisher(sender), MemorySource { inputs, pending, published: 0, at, kept, status })
+    (Publisher(sender), MemorySource { inputs, pending, published: 0, at, status })
 }
 
 impl Publisher {
@@ -119,7 +114,6 @@ impl MemorySource {
         let snapshot = Arc::new(Snapshot::new(self.published + 1, Vec::new()));
         let batch = Batch { events, start: self.at.clone(), snapshot, last: true };
         self.at = batch.end();
-        self.kept.keep(&batch.events);
         batch
     }
 }
@@ -155,7 +149,7 @@ impl Source for MemorySource {
     }
 
     fn history(&self) -> Option<Arc<dyn History>> {
-        Some(self.kept.clone())
+        None
     }
 
     fn status(&self) -> Arc<SourceStatus> {

@@ -2,10 +2,6 @@
 
 pub mod catalog;
 
-pub mod snapshot;
-
-pub mod cursor;
-
 pub mod status;
 
 pub mod functions;
@@ -15,6 +11,10 @@ pub mod policies;
 pub mod rows;
 
 pub mod history;
+
+pub mod ring;
+
+pub mod recent;
 
 pub mod memory;
 
@@ -26,6 +26,7 @@ use catalog::Catalog;
 use cursor::{Cursor, Within};
 use history::History;
 use snapshot::Snapshot;
+pub use tidings_cursor::{cursor, snapshot};
 
 use crate::event::Event;
 
@@ -35,7 +36,7 @@ pub trait Source: Send + 'static {
     /// [`status::SourceStatus`] when it cannot.
     fn next(&mut self) -> impl Future<Output = Step> + Send;
 
-    /// What reads events again, if anything does.
+    /// What keeps events for longer than the service, if anything does.
     fn history(&self) -> Option<Arc<dyn History>>;
 
     /// Where the source stands with its origin, for readiness.

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod capture;
+mod coalesced;
 mod definitions;
 mod dump;
 mod follow;

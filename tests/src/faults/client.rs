@@ -1,47 +1,57 @@
-//! A client that comes back whatever happens, over any transport, to any node, with the last cursor it has.
+//! A client that comes back whatever happens, over one transport, to any node, with the last place it has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use futures_util::stream::BoxStream;
-use futures_util::{SinkExt, StreamExt};
+use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
+use tidings_daemon::source::cursor::Cursor;
 use tokio::sync::{Barrier, Notify};
-use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
+use super::http::{multipart, reserved, sse};
+use super::ledger::Stored;
 use super::nodes::Nodes;
-use crate::streaming::exactly_once::{QUERY, take};
-use crate::support::daemon::token;
+use super::transport::{PATIENCE, Stream, Subscriber, Transport};
+use super::websocket::{LEGACY_WS, TRANSPORT_WS, websocket};
+use super::workload::{Change, TENANTS};
 
-/// A client waits no longer than this for a daemon to say anything.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// Most results after which a client leaves of its own accord, unless it is told another number.
+const STAY_MAX: u32 = 2_000;
 
 /// What all clients together have seen.
 #[derive(Default)]
-pub struct Counts {
-    pub connections: AtomicUsize,
+pub(super) struct Counts {
+    pub(super) connections: AtomicUsize,
     /// Connections that ended otherwise than by the client's own will.
-    pub broken: AtomicUsize,
+    pub(super) broken: AtomicUsize,
     /// Those of them on which nothing came any more.
-    pub stalled: AtomicUsize,
-    pub gaps: AtomicUsize,
+    pub(super) stalled: AtomicUsize,
+    pub(super) gaps: AtomicUsize,
     received: AtomicUsize,
     grown: Notify,
 }
 
 impl Counts {
+    /// Waits until so many times a client was told of a gap.
+    pub(super) async fn gaps(&self, gaps: usize) {
+        self.until(|counts| counts.gaps.load(Ordering::Relaxed) >= gaps).await;
+    }
+
     /// Waits until the clients have received so many results more.
-    pub async fn more(&self, results: usize) {
+    pub(super) async fn more(&self, results: usize) {
         let goal = self.received.load(Ordering::Relaxed) + results;
         self.until(|counts| counts.received.load(Ordering::Relaxed) >= goal).await;
     }
 
-    pub async fn until(&self, reached: impl Fn(&Self) -> bool) {
+    /// Waits until so many more have found that nothing comes any more.
+    pub(super) async fn stalls(&self, stalls: usize) {
+        let goal = self.stalled.load(Ordering::Relaxed) + stalls;
+        self.until(|counts| counts.stalled.load(Ordering::Relaxed) >= goal).await;
+    }
+
+    pub(super) async fn until(&self, reached: impl Fn(&Self) -> bool) {
         loop {
             let grown = self.grown.notified();
             tokio::pin!(grown);
@@ -59,160 +69,159 @@ impl Counts {
     }
 }
 
-/// Results with their cursors, and the cursor at the start of a stream that began without one.
-enum Said {
-    Start(String),
-    Result(Value),
+/// What a client received without a gap.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    /// The cursor that it began at, and that of its last result.
+    pub(super) start: Option<String>,
+    pub(super) end: Option<String>,
+    pub(super) received: Vec<Change>,
 }
 
-type Stream = BoxStream<'static, Said>;
+/// What became of a client.
+pub(super) struct History {
+    pub(super) name: String,
+    /// Which of the tenants it belongs to.
+    pub(super) tenant: usize,
+    /// Between them are the gaps that it was told of.
+    pub(super) parts: Vec<Part>,
+}
 
-pub struct Client {
+impl Part {
+    /// The ids of the events that were missing at its start and, unless it went on to the last of all, not at its end any
+    /// more.
+    pub(super) fn covers(&self, events: &[Stored], is_last: bool) -> Vec<i64> {
+        let set = |cursor: &Option<String>| cursor.as_deref().map(|cursor| Cursor::decode(cursor).unwrap());
+        let (start, end) = (set(&self.start).expect("a start"), set(&self.end));
+        let covered = events.iter().filter(|event| {
+            let ended = is_last || end.as_ref().is_some_and(|end| end.contains(event.id, event.xid));
+            ended && !start.contains(event.id, event.xid)
+        });
+        covered.map(|event| event.id).collect()
+    }
+}
+
+pub(super) struct Client {
     seed: u64,
+    transport: Transport,
+    subscriber: Subscriber,
     nodes: Arc<Nodes>,
     counts: Arc<Counts>,
-    cursor: Option<String>,
-    received: Vec<(i32, i64)>,
+    parts: Vec<Part>,
+    stay_max: u32,
+    random: StdRng,
 }
 
 impl Client {
-    pub fn new(seed: u64, nodes: Arc<Nodes>, counts: Arc<Counts>) -> Self {
-        Self { seed, nodes, counts, cursor: None, received: Vec::new() }
+    /// Each is a user of its own.
+    pub(super) fn new(seed: u64, nodes: Arc<Nodes>, counts: Arc<Counts>) -> Self {
+        let transport = Transport::ALL[seed as usize % Transport::ALL.len()];
+        let mut client = Self {
+            seed,
+            transport,
+            subscriber: Subscriber::new("", ""),
+            nodes,
+            counts,
+            parts: vec![Part::default()],
+            stay_max: STAY_MAX,
+            random: StdRng::seed_from_u64(seed),
+        };
+        client.subscriber = Subscriber::new(&format!("user{seed}"), TENANTS[client.tenant()]);
+        client
     }
 
-    /// Reads until the last row has come. Its name says which transport it used.
-    pub async fn run(mut self, started: Arc<Barrier>) -> (String, Vec<(i32, i64)>) {
-        let mut random = StdRng::seed_from_u64(self.seed);
-        let over_sse = self.seed.is_multiple_of(2);
-        let mut is_first = true;
+    /// Leaves after so many results at most.
+    pub(super) fn stays(self, stay_max: u32) -> Self {
+        Self { stay_max, ..self }
+    }
+
+    /// Each transport is used by both tenants.
+    fn tenant(&self) -> usize {
+        (self.seed as usize / Transport::ALL.len() + self.seed as usize) % TENANTS.len()
+    }
+
+    /// Reads until the last row has come.
+    pub(super) async fn run(mut self, started: Arc<Barrier>) -> History {
+        let mut waits = Some(started);
         loop {
-            let node = random.random_range(0..2);
-            let stream = match self.nodes.address(node) {
-                Some(address) if over_sse => sse(&address, self.cursor.as_deref()).await,
-                Some(address) => websocket(&address, self.cursor.as_deref()).await,
-                None => None,
-            };
-            let Some(stream) = stream else {
+            let Some(stream) = self.open().await else {
                 // As a client does that was refused: nobody tells it when the daemon is back.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             self.counts.count(&self.counts.connections);
-            let wanted = random.random_range(1..2_000);
-            let waits = is_first.then(|| started.clone());
-            if self.read(stream, wanted, waits).await {
-                let transport = if over_sse { "SSE" } else { "WebSocket" };
-                return (format!("client {} over {transport}", self.seed), self.received);
+            let wanted = self.random.random_range(1..self.stay_max);
+            if self.read(stream, wanted, &mut waits).await {
+                let name = format!("client {} over {}", self.seed, self.transport);
+                return History { name, tenant: self.tenant(), parts: self.parts };
             }
-            is_first = self.cursor.is_none();
+        }
+    }
+
+    async fn open(&mut self) -> Option<Stream> {
+        let mut node = || self.nodes.address(self.random.random_range(0..2));
+        let address = node();
+        match self.transport {
+            Transport::Sse => sse(address, &self.subscriber, false).await,
+            Transport::SseOverHttp2 => sse(address, &self.subscriber, true).await,
+            Transport::SingleConnection => reserved([address, node(), node()], &mut self.subscriber).await,
+            Transport::Multipart => multipart(address, &self.subscriber).await,
+            Transport::WebSocket => websocket(address, &self.subscriber, &TRANSPORT_WS).await,
+            Transport::LegacyWebSocket => websocket(address, &self.subscriber, &LEGACY_WS).await,
         }
     }
 
     /// Reads some results; true if the last row was among them.
-    async fn read(&mut self, mut stream: Stream, mut wanted: u32, mut started: Option<Arc<Barrier>>) -> bool {
-        while wanted > 0 {
-            match tokio::time::timeout(PATIENCE, stream.next()).await {
-                Err(_) => {
+    async fn read(&mut self, mut stream: Stream, wanted: u32, waits: &mut Option<Arc<Barrier>>) -> bool {
+        let mut left = wanted;
+        while left > 0 {
+            let said = match tokio::time::timeout(PATIENCE, stream.next()).await {
+                Ok(Some(said)) => said,
+                nothing => {
+                    if nothing.is_err() {
+                        self.counts.count(&self.counts.stalled);
+                    }
                     self.counts.count(&self.counts.broken);
-                    self.counts.count(&self.counts.stalled);
                     return false;
                 }
-                Ok(None) => {
-                    self.counts.count(&self.counts.broken);
-                    return false;
+            };
+            let Some(result) = said.result else {
+                self.subscriber.place = said.place;
+                continue;
+            };
+            let part = self.parts.last_mut().unwrap();
+            if let Some(error) = result["errors"].get(0) {
+                let error = &error["extensions"];
+                assert_eq!(error["code"], "CURSOR_HISTORY_CHANGED", "{result}");
+                // Half of them want what is left, and half what comes.
+                let choice = if self.seed % 4 < 2 { "oldestCursor" } else { "newestCursor" };
+                // Without a choice it asks once more.
+                if let Some(cursor) = error[choice].as_str() {
+                    self.subscriber.begin_at(cursor.to_owned());
+                    self.parts.push(Part { start: Some(cursor.to_owned()), ..Part::default() });
+                    self.counts.count(&self.counts.gaps);
                 }
-                Ok(Some(Said::Start(cursor))) => {
-                    self.cursor.get_or_insert(cursor);
-                    if let Some(started) = started.take() {
-                        started.wait().await;
-                    }
-                }
-                Ok(Some(Said::Result(result))) => {
-                    if !result["errors"].is_null() {
-                        assert!(result["errors"].to_string().contains("CURSOR_"), "{result}");
-                        self.counts.count(&self.counts.gaps);
-                        return false;
-                    }
-                    let cursor = result["extensions"]["cursor"].as_str().expect("a cursor");
-                    self.cursor = Some(cursor.to_owned());
-                    self.counts.count(&self.counts.received);
-                    if take(&result, &mut self.received) {
-                        return true;
-                    }
-                    wanted -= 1;
-                }
+                return false;
             }
+            let cursor = result["extensions"]["cursor"].as_str().expect("a cursor").to_owned();
+            (self.subscriber.place, self.subscriber.cursor) = (said.place, Some(cursor.clone()));
+            if result["extensions"]["subscribed"] == true {
+                part.start.get_or_insert(cursor);
+                if let Some(started) = waits.take() {
+                    started.wait().await;
+                }
+                continue;
+            }
+            let change = Change::of(&result);
+            let is_last = change.is_last();
+            part.received.push(change);
+            part.end = Some(cursor);
+            self.counts.count(&self.counts.received);
+            if is_last {
+                return true;
+            }
+            left -= 1;
         }
         false
     }
-}
-
-async fn sse(address: &str, cursor: Option<&str>) -> Option<Stream> {
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
-    let mut request = client
-        .post(format!("http://{address}/graphql"))
-        .bearer_auth(token("ann", "acme"))
-        .header("accept", "text/event-stream")
-        .header("content-type", "application/json")
-        .body(json!({ "query": QUERY }).to_string());
-    if let Some(cursor) = cursor {
-        request = request.header("last-event-id", cursor);
-    }
-    let response = tokio::time::timeout(PATIENCE, request.send()).await.ok()?.ok()?;
-    let chunks = response.error_for_status().ok()?.bytes_stream();
-    let mut rest = String::new();
-    let blocks = chunks.take_while(|chunk| std::future::ready(chunk.is_ok())).flat_map(move |chunk| {
-        rest.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-        let complete = rest.rfind("\n\n").map_or(0, |end| end + 2);
-        let blocks: String = rest.drain(..complete).collect();
-        futures_util::stream::iter(blocks.split("\n\n").filter_map(said).collect::<Vec<_>>())
-    });
-    Some(blocks.boxed())
-}
-
-/// What a block of a stream says.
-fn said(block: &str) -> Option<Said> {
-    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
-    match field("event: ") {
-        Some("next") => Some(Said::Result(serde_json::from_str(field("data: ")?).unwrap())),
-        Some(_) => None,
-        None => field("id: ").map(|id| Said::Start(id.to_owned())),
-    }
-}
-
-async fn websocket(address: &str, cursor: Option<&str>) -> Option<Stream> {
-    let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
-    request.headers_mut().insert("sec-websocket-protocol", "graphql-transport-ws".parse().unwrap());
-    let (mut socket, _) = tokio::time::timeout(PATIENCE, connect_async(request)).await.ok()?.ok()?;
-    let init = json!({ "type": "connection_init", "payload": { "token": token("bob", "acme") } });
-    socket.send(Message::text(init.to_string())).await.ok()?;
-    let Ok(Some(Ok(Message::Text(ack)))) = tokio::time::timeout(PATIENCE, socket.next()).await else {
-        return None;
-    };
-    let ack: Value = serde_json::from_str(&ack).unwrap();
-    let mut payload = json!({ "query": QUERY });
-    if let Some(cursor) = cursor {
-        payload["extensions"] = json!({ "cursor": cursor });
-    }
-    let subscribe = json!({ "type": "subscribe", "id": "1", "payload": payload });
-    let ping = json!({ "type": "ping" });
-    socket.send(Message::text(subscribe.to_string())).await.ok()?;
-    // Its pong says that the subscription is there.
-    socket.send(Message::text(ping.to_string())).await.ok()?;
-    let start = ack["payload"]["cursor"].as_str()?.to_owned();
-    let messages = socket.take_while(|message| std::future::ready(message.is_ok()));
-    let results = messages.filter_map(move |message| {
-        let start = start.clone();
-        async move {
-            let Message::Text(text) = message.ok()? else { return None };
-            let mut message: Value = serde_json::from_str(&text).unwrap();
-            match message["type"].as_str()? {
-                "next" => Some(Said::Result(message["payload"].take())),
-                "error" => Some(Said::Result(json!({ "errors": message["payload"] }))),
-                "pong" => Some(Said::Start(start)),
-                _ => None,
-            }
-        }
-    });
-    Some(results.boxed())
 }

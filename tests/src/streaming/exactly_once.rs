@@ -126,12 +126,23 @@ pub(crate) fn take(result: &Value, received: &mut Vec<(i32, i64)>) -> bool {
     id == LAST_ROW
 }
 
+/// Runs one writer for so many transactions.
+pub(crate) async fn write(url: String, seed: u64, transactions: u32) {
+    let mut left = transactions;
+    let goes_on = || std::future::ready(left.checked_sub(1).inspect(|less| left = *less).is_some());
+    write_while(url, seed, goes_on).await;
+}
+
 /// Runs one writer: transactions of several changes, some rolled back, some in part, some slow.
 /// When the server goes away the transaction under way is given up; the table tells what became of it.
-pub(crate) async fn write(url: String, seed: u64, transactions: u32) {
+pub(crate) async fn write_while<F: Future<Output = bool>>(
+    url: String,
+    seed: u64,
+    mut goes_on: impl FnMut() -> F,
+) {
     let mut random = StdRng::seed_from_u64(seed);
     let mut client = connect(&url).await;
-    for _ in 0..transactions {
+    while goes_on().await {
         let script = transaction(seed, &mut random);
         loop {
             match &client {

@@ -4,13 +4,13 @@ mod acknowledgement;
 
 mod backlog;
 
-mod crash;
+pub(crate) mod crash;
 
 pub(crate) mod exactly_once;
 
 mod isolation;
 
-mod outage;
+pub(crate) mod outage;
 
 mod poll_plan;
 

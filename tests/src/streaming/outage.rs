@@ -11,15 +11,17 @@ use crate::support::database::Database;
 use crate::support::sse::Sse;
 use crate::support::within;
 
-async fn readiness(daemon: &Daemon) -> (u16, String) {
-    let response = reqwest::get(format!("http://{}/readyz", daemon.address)).await.unwrap();
+/// Whether the daemon at an address is ready, and why not.
+pub(crate) async fn readiness(address: &str) -> (u16, String) {
+    let response = reqwest::get(format!("http://{address}/readyz")).await.unwrap();
     (response.status().as_u16(), response.text().await.unwrap())
 }
 
-async fn wait_for_readiness(daemon: &Daemon, status: u16) -> String {
+/// Waits until it is what a status says; why.
+pub(crate) async fn wait_for_readiness(daemon: &Daemon, status: u16) -> String {
     within("a change of readiness", async {
         loop {
-            let (now, reason) = readiness(daemon).await;
+            let (now, reason) = readiness(&daemon.address).await;
             if now == status {
                 return reason;
             }

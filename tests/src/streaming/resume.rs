@@ -87,8 +87,11 @@ async fn s21_w14_clients_that_come_and_go_between_two_daemons_get_everything_onc
     let cluster = Cluster::start();
     let url = cluster.url("postgres");
     connect(&url).await.unwrap().batch_execute(SETUP).await.unwrap();
-    let small = |url: &str| Daemon::builder(url).env("TIDINGS_MAILBOX_MESSAGES", "400").start();
-    let daemons = Arc::new([small(&url).await, small(&url).await]);
+    // One that remembers some of what is missed, and one that remembers nothing.
+    let small = |url: &str, ring| {
+        Daemon::builder(url).env("TIDINGS_MAILBOX_MESSAGES", "400").env("TIDINGS_RING_EVENTS", ring).start()
+    };
+    let daemons = Arc::new([small(&url, "500").await, small(&url, "0").await]);
     let (started, reconnects) = (Arc::new(Barrier::new(CLIENTS + 1)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..CLIENTS as u64)
         .map(|seed| tokio::spawn(roam(daemons.clone(), seed, started.clone(), reconnects.clone())))
@@ -108,15 +111,23 @@ async fn s21_w14_clients_that_come_and_go_between_two_daemons_get_everything_onc
     for client in clients {
         reconcile("a client that comes and goes", &stored, &client.await.unwrap());
     }
-    let mut overflows = 0;
-    for daemon in &*daemons {
-        overflows += daemon.metric("tidings_mailbox_overflows_total").await.parse::<u64>().unwrap();
-    }
+    let count = async |name| {
+        let mut sum = 0;
+        for daemon in &*daemons {
+            sum += daemon.metric(name).await.parse::<u64>().unwrap();
+        }
+        sum
+    };
+    let (memory, table) =
+        (count("tidings_replay_memory_reads_total").await, count("tidings_replay_reads_total").await);
     println!(
-        "{} events, {CLIENTS} clients, {} reconnects, {overflows} mailboxes that were full meanwhile",
+        "{} events, {CLIENTS} clients, {} reconnects, {} mailboxes that were full meanwhile, {memory} reads of \
+         memory, {table} of the table",
         stored.len(),
-        reconnects.load(Ordering::Relaxed)
+        reconnects.load(Ordering::Relaxed),
+        count("tidings_mailbox_overflows_total").await
     );
+    assert!(memory > 0 && table > 0, "both are met");
     assert!(reconnects.load(Ordering::Relaxed) > CLIENTS * 3);
 }
 
@@ -157,7 +168,8 @@ async fn s21_what_happened_while_nobody_served_comes_first() {
 async fn a_cursor_of_another_history_or_from_behind_retention_is_told_so_and_where_to_go_on() {
     let (database, other) = (database_with_orders().await, database_with_orders().await);
     let session = database.connect().await;
-    let daemon = Daemon::start(&database.conninfo()).await;
+    // One that remembers nothing: what is in memory is not lost yet.
+    let daemon = Daemon::builder(&database.conninfo()).env("TIDINGS_RING_EVENTS", "0").start().await;
     let ann = token("ann", "acme");
     let cursor = async |daemon: &Daemon| {
         let socket = &mut Socket::connect(daemon, "graphql-transport-ws").await;
@@ -200,8 +212,51 @@ async fn a_cursor_of_another_history_or_from_behind_retention_is_told_so_and_whe
 }
 
 #[tokio::test]
+async fn what_retention_removed_and_memory_has_is_not_lost() {
+    let database = database_with_orders().await;
+    let session = database.connect().await;
+    session.batch_execute("insert into orders values (1, 'acme', 'new', 1)").await.unwrap();
+    let ann = token("ann", "acme");
+    let mut daemon = Daemon::start(&database.conninfo()).await;
+    let mut stream = Sse::open(&daemon, &ann, ORDERS).await;
+    session.batch_execute("insert into orders values (2, 'acme', 'new', 1)").await.unwrap();
+    let cursor = stream.next().await["extensions"]["cursor"].as_str().unwrap().to_owned();
+    assert!(daemon.terminate().await.success());
+    session.batch_execute("insert into orders values (3, 'acme', 'new', 1)").await.unwrap();
+    // It reads what is there when it starts.
+    let daemon = Daemon::start(&database.conninfo()).await;
+    assert_eq!(daemon.metric("tidings_ring_events ").await, "3");
+    session.batch_execute("insert into orders values (4, 'acme', 'new', 1)").await.unwrap();
+    let mut stream = Sse::resume(&daemon, &ann, ORDERS, &cursor).await;
+    for id in [3, 4] {
+        assert_eq!(stream.next().await["data"]["orderChanged"]["record"]["id"], id);
+    }
+    let remove = "do $$ begin perform tidings.remove_slot(slot, pg_current_snapshot()) from generate_series(0, 2) slot;
+                  end $$";
+    session.batch_execute(remove).await.unwrap();
+    session.batch_execute("insert into orders values (5, 'acme', 'new', 1)").await.unwrap();
+    let mut stream = Sse::resume(&daemon, &ann, ORDERS, &cursor).await;
+    for id in [3, 4, 5] {
+        assert_eq!(stream.next().await["data"]["orderChanged"]["record"]["id"], id);
+    }
+    assert_eq!(daemon.metric("tidings_replay_reads_total").await, "0");
+}
+
+#[tokio::test]
+async fn a_storm_of_clients_that_come_back_costs_no_statement_that_memory_spares() {
+    assert_eq!(storm("10000").await, 0, "they were not away for long");
+}
+
+#[tokio::test]
 async fn a_storm_of_clients_that_come_back_costs_few_statements() {
-    const STORM: usize = 300;
+    let reads = storm("0").await;
+    assert!(reads > 0 && reads < STORM / 2, "{reads} statements");
+}
+
+const STORM: usize = 300;
+
+/// Many come back after a restart, to a daemon that remembers so many events. How many statements they cost.
+async fn storm(remembered: &str) -> usize {
     let database = database_with_orders().await;
     let session = database.connect().await;
     let mut daemon = Daemon::start(&database.conninfo()).await;
@@ -219,7 +274,8 @@ async fn a_storm_of_clients_that_come_back_costs_few_statements() {
         .batch_execute("insert into orders select generate_series(20, 29), 'acme', 'new', 1")
         .await
         .unwrap();
-    let daemon = Arc::new(Daemon::start(&database.conninfo()).await);
+    let daemon = Daemon::builder(&database.conninfo()).env("TIDINGS_RING_EVENTS", remembered).start().await;
+    let daemon = Arc::new(daemon);
     let clients = (0..STORM).map(|number| {
         let (daemon, ann, (id, cursor)) = (daemon.clone(), ann.clone(), cursors[number % 20].clone());
         tokio::spawn(async move {
@@ -240,5 +296,5 @@ async fn a_storm_of_clients_that_come_back_costs_few_statements() {
     }
     let reads: usize = daemon.metric("tidings_replay_reads_total").await.parse().unwrap();
     println!("{STORM} clients with {} cursors came back: {reads} statements", cursors.len());
-    assert!(reads < STORM / 2, "{reads} statements");
+    reads
 }

@@ -1,9 +1,12 @@
-//! A PostgreSQL server of a test's own, for tests that restart it or make it crash.
+//! A PostgreSQL server of a test's own, for tests that restart it, make it crash or promote its standby.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use super::database::STEP_TIME_MAX;
 
 /// A running server; stopped and removed when dropped.
 pub struct Cluster {
@@ -16,25 +19,78 @@ pub struct Cluster {
     environment: Vec<(&'static str, String)>,
 }
 
+/// Nothing but the test itself shall write WAL or use up xids: the crash test depends on it.
+const ALONE: &str = "-c wal_level=minimal -c max_wal_senders=0";
+
+/// Something may follow it.
+const FOLLOWED: &str = "-c wal_level=replica -c max_wal_senders=4 -c wal_keep_size=1GB";
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 impl Cluster {
     /// Makes and starts a server for which the extension is installed.
     pub fn start() -> Self {
-        Self::start_with("", Vec::new())
+        Self::start_with(ALONE)
     }
 
-    /// The same with settings and environment variables of its own.
-    pub fn start_with(settings: &'static str, environment: Vec<(&'static str, String)>) -> Self {
+    /// The same, and standbys can be made of it.
+    pub fn start_primary() -> Self {
+        Self::start_with(FOLLOWED)
+    }
+
+    /// The same with other settings.
+    pub fn start_with(settings: &'static str) -> Self {
+        Self::start_in(Vec::new(), settings)
+    }
+
+    /// The same with variables of its environment besides.
+    pub fn start_in(environment: Vec<(&'static str, String)>, settings: &'static str) -> Self {
+        let mut cluster = Self::unmade(settings);
+        cluster.environment = environment;
+        run(server("initdb").args([
+            "-D",
+            cluster.data(),
+            "-U",
+            "postgres",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--no-sync",
+        ]));
+        cluster.pg_ctl("start");
+        cluster
+    }
+
+    /// A streaming standby of this server, started. It reaches the server by a port, which may be a proxy's.
+    pub fn standby_by(&self, port: u16) -> Self {
+        let standby = Self::unmade(FOLLOWED);
+        let from = format!("postgres://postgres@127.0.0.1:{port}");
+        run(server("pg_basebackup").args([
+            "-D",
+            standby.data(),
+            "-d",
+            &from,
+            "-X",
+            "stream",
+            "-c",
+            "fast",
+            "-R",
+            "--no-sync",
+        ]));
+        standby.pg_ctl("start");
+        standby
+    }
+
+    fn unmade(settings: &'static str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("tidings-cluster-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
-        let port = free_port(number);
-        let data = directory.to_str().unwrap();
-        run(server("initdb").args(["-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"]));
-        let cluster = Self { directory, port, settings, environment };
-        cluster.pg_ctl("start");
-        cluster
+        Self { directory, port: free_port(number), settings, environment: Vec::new() }
+    }
+
+    fn data(&self) -> &str {
+        self.directory.to_str().unwrap()
     }
 
     /// The URL of a database as superuser.
@@ -42,23 +98,71 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Starts, stops or restarts the server, and waits until that is done.
+    /// Starts, stops, restarts or promotes the server, and waits until that is done.
     pub fn pg_ctl(&self, action: &str) {
-        // Nothing but the test itself shall write WAL or use up xids: the crash test depends on it.
+        let data = self.data();
         let options = format!(
-            "-p {} -k {} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off \
-             -c wal_level=minimal -c max_wal_senders=0 -c checkpoint_timeout=1h {}",
-            self.port,
-            self.directory.display(),
-            self.settings
+            "-p {} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off \
+             -c checkpoint_timeout=1h {}",
+            self.port, self.settings
         );
-        let data = self.directory.to_str().unwrap();
         let log = self.directory.join("server.log");
         let log = log.to_str().unwrap();
         // The server must not inherit our pipes: waiting for their end would wait for the server.
-        run(server("pg_ctl")
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .args(["-D", data, "-l", log, "-o", &options, "-w", "-t", "60", "-m", "fast", action]));
+        let done = quiet(
+            server("pg_ctl")
+                .envs(self.environment.iter().map(|(name, value)| (name, value)))
+                .args(["-D", data, "-l", log, "-o", &options, "-w", "-t", "60", "-m", "fast", action]),
+        )
+        .status()
+        .unwrap();
+        assert!(done.success(), "{action}: {}", std::fs::read_to_string(log).unwrap_or_default());
+    }
+
+    /// Keeps the files of the stopped server as they are now.
+    pub fn save(&self) {
+        run(Command::new("cp").args(["-a", self.data(), &self.saved()]));
+    }
+
+    /// Makes the files of the stopped server what they were.
+    pub fn put_back(&self) {
+        std::fs::remove_dir_all(&self.directory).unwrap();
+        std::fs::rename(self.saved(), &self.directory).unwrap();
+    }
+
+    fn saved(&self) -> String {
+        format!("{}-saved", self.data())
+    }
+
+    /// Kills all of its processes at once, as a machine that loses its power does.
+    pub fn kill(&self) {
+        // The parent comes first: it must not tidy up after the others, some of which go by themselves then.
+        let all = self.processes();
+        let _ = quiet(Command::new("kill").arg("-KILL").args(&all)).status();
+        let began = Instant::now();
+        // A process whose end its parent has not looked at still counts for the next server.
+        while all.iter().any(|pid| parent(pid).is_some()) {
+            assert!(began.elapsed() < STEP_TIME_MAX, "the killed server is still there");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Sets how large a file may become that its processes write, and those that begin from now on.
+    pub fn limit_files(&self, bytes: &str) {
+        for pid in self.processes() {
+            // Some may have ended meanwhile.
+            let limit = format!("--fsize={bytes}:unlimited");
+            let _ = quiet(as_user_of_server("prlimit").args(["--pid", &pid, &limit])).status();
+        }
+    }
+
+    /// Its processes, of which the first is the parent of the others.
+    fn processes(&self) -> Vec<String> {
+        let file = std::fs::read_to_string(self.directory.join("postmaster.pid")).expect("the server runs");
+        let postmaster = file.lines().next().expect("it begins with the process").to_owned();
+        let mut all = children(&postmaster);
+        all.insert(0, postmaster);
+        all
     }
 
     /// What the server has logged.
@@ -69,9 +173,9 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        let data = self.directory.to_str().unwrap();
-        let _ = quiet(server("pg_ctl").args(["-D", data, "-m", "immediate", "-w", "stop"])).status();
+        let _ = quiet(server("pg_ctl").args(["-D", self.data(), "-m", "immediate", "-w", "stop"])).status();
         let _ = std::fs::remove_dir_all(&self.directory);
+        let _ = std::fs::remove_dir_all(self.saved());
     }
 }
 
@@ -85,22 +189,39 @@ fn free_port(number: u32) -> u16 {
         .expect("one of two thousand ports is free")
 }
 
+/// The parent of a process, if it is there.
+fn parent(pid: &str) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, which may hold anything, is in parentheses before it.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1).map(str::to_owned)
+}
+
+fn children(of: &str) -> Vec<String> {
+    let all =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    all.filter(|pid| parent(pid).is_some_and(|parent| parent == of)).collect()
+}
+
 /// Sends a signal to a process of a server.
 pub fn signal(name: &str, pid: &str) {
     run(Command::new("kill").args([&format!("-{name}"), pid]));
 }
 
-/// A program of the server; as its user if we are root, because PostgreSQL refuses root.
+/// A program of the server, as its user.
 fn server(program: &str) -> Command {
     let binaries = std::env::var("TIDINGS_TEST_PGBIN").expect("TIDINGS_TEST_PGBIN; run `make test`");
-    let path = format!("{binaries}/{program}");
+    as_user_of_server(&format!("{binaries}/{program}"))
+}
+
+/// A program; as another user if we are root, because PostgreSQL refuses root.
+fn as_user_of_server(program: &str) -> Command {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     let mut command = if is_root {
         let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--", &path]);
+        command.args(["-u", "postgres", "--", program]);
         command
     } else {
-        Command::new(path)
+        Command::new(program)
     };
     command.current_dir(std::env::temp_dir());
     command

@@ -34,6 +34,7 @@ impl Drop for Daemon {
 }
 
 /// Starts daemons with settings of their own.
+#[derive(Clone)]
 pub struct Builder(BTreeMap<String, String>);
 
 impl Builder {

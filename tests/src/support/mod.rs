@@ -18,6 +18,8 @@ pub mod nginx;
 
 pub mod notes;
 
+pub mod proxy;
+
 pub mod raw;
 
 pub mod script;

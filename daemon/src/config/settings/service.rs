@@ -80,6 +80,13 @@ pub(super) const CONDUCT: &[Setting] = &[
         put!(c.mailbox.bytes = v.count(64 * KIB, GIB)),
     ),
     setting(
+        "ring.events",
+        "Last events that stay in memory for those who come back",
+        "0 to 10000000",
+        put!(c.ring.events = v.count(0, 10_000_000)),
+    ),
+    setting("ring.bytes", "Bytes of such events", "0 to 16 GiB", put!(c.ring.bytes = v.count(0, 16 * GIB))),
+    setting(
         "events_roles",
         "Roles that may read channels of attached tables through events",
         "a list of roles",
@@ -89,6 +96,12 @@ pub(super) const CONDUCT: &[Setting] = &[
 
 /// How long it takes.
 pub(super) const TIMES: &[Setting] = &[
+    setting(
+        "wait_for_standby",
+        "Whether events wait until the synchronous standbys have them",
+        "true or false",
+        put!(c.wait_for_standby = v.boolean()),
+    ),
     setting(
         "safety_poll_ms",
         "How often the source polls though nothing woke it",

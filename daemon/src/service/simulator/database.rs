@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use rand::Rng;
 use rand::rngs::StdRng;
 
 use crate::event::Event;
 use crate::source::cursor::{Cursor, Floor};
-use crate::source::history::{History, HistoryError, Missing, Moment, Passage};
+use crate::source::history::{Earlier, History, HistoryError, Missing, Moment, Passage};
+use crate::source::ring::RingLimits;
 use crate::source::snapshot::Snapshot;
 
 /// Rows that are written; the row says on which channel.
@@ -149,9 +150,7 @@ impl History for Reader {
         async {
             tokio::task::yield_now().await;
             let database = self.0.lock();
-            let is_missing = |event: &&Event| {
-                event.xid >= missing.xmax || missing.running.contains(&event.xid) || event.id > missing.top
-            };
+            let is_missing = |event: &&Event| missing.names(event.id, event.xid);
             let ids = || database.table.iter().filter(is_missing).map(|event| event.id);
             Ok(Moment {
                 history: database.history,
@@ -183,6 +182,27 @@ impl History for Reader {
             Ok(Passage { events, upto, floor: database.floor.clone() })
         }
         .boxed()
+    }
+
+    fn earlier<'a>(
+        &'a self,
+        at: &'a Cursor,
+        limits: RingLimits,
+    ) -> BoxFuture<'a, Result<Option<Earlier>, HistoryError>> {
+        let database = self.0.lock();
+        let visible = |event: &&Event| at.contains(event.id, event.xid);
+        let mut events: Vec<Event> = database.table.iter().filter(visible).cloned().collect();
+        events.sort_unstable_by_key(|event| event.id);
+        let (older, events) = events.split_at(events.len().saturating_sub(limits.events));
+        let xid = older.iter().map(|event| event.xid).max().unwrap_or_default();
+        let earlier = Earlier::new(
+            at,
+            older.last().map_or(0, |event| event.id),
+            xid,
+            database.floor.as_ref(),
+            events.to_vec(),
+        );
+        ready(Ok(Some(earlier))).boxed()
     }
 }
 

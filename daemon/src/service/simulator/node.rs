@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 
@@ -14,13 +15,16 @@ use crate::metrics::Metrics;
 use crate::service::replay;
 use crate::source::Batch;
 use crate::source::cursor::Cursor;
+use crate::source::recent::Recent;
+use crate::source::ring::RingLimits;
 
 pub(super) struct Node {
     pub(super) hub: Arc<Hub>,
+    recent: Arc<Recent>,
     database: Arc<Mutex<Database>>,
     seen: Cursor,
     /// A batch that is being dispatched, and how far it has come.
-    batch: Option<(Batch, usize)>,
+    batch: Option<(Arc<Batch>, usize)>,
     /// Whether the next poll is the first since a crash.
     after_reconnect: bool,
     metrics: Metrics,
@@ -32,16 +36,19 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(database: &Arc<Mutex<Database>>) -> Self {
+    pub(super) fn new(database: &Arc<Mutex<Database>>, ring: RingLimits) -> Self {
         let metrics = Metrics::default();
         let hub = Arc::new(Hub::new(metrics.clone(), true));
         let seen = database::start(&database.lock());
         hub.start(&seen);
         let reader = Arc::new(Reader(database.clone()));
-        let replay = tokio::spawn(replay::run(hub.clone(), reader, metrics.replay.clone()));
+        let recent = Arc::new(Recent::new(ring, Some(reader), metrics.replay.clone()));
+        recent.start(&seen).now_or_never().expect("the model answers at once");
+        let replay = tokio::spawn(replay::run(hub.clone(), recent.clone(), metrics.replay.clone()));
         let skipped = database.lock().committed.iter().map(|event| event.id).collect();
         Self {
             hub,
+            recent,
             database: database.clone(),
             seen,
             batch: None,
@@ -55,6 +62,11 @@ impl Node {
 
     pub(super) fn reconnect(&mut self) {
         self.after_reconnect = true;
+    }
+
+    /// Reads that the ring answered, and those that it could not.
+    pub(super) fn reads(&self) -> [u64; 2] {
+        [self.metrics.replay.reads_of_memory.get(), self.metrics.replay.reads.get()]
     }
 
     pub(super) fn overflows(&self) -> u64 {
@@ -97,6 +109,7 @@ impl Node {
             self.skipped = database.committed.iter().map(|event| event.id).collect();
             drop(database);
             self.hub.end_all(EndReason::Expired(Default::default()));
+            self.recent.start(&start).now_or_never().expect("the model answers at once");
             self.hub.start(&start);
             self.seen = start;
             return false;
@@ -107,8 +120,9 @@ impl Node {
         let mut events: Vec<Event> = database.table.iter().filter(is_new).cloned().collect();
         events.sort_unstable_by_key(|event| event.id);
         let any = !events.is_empty();
-        let batch = Batch { events, start: self.seen.clone(), snapshot, last: true };
+        let batch = Arc::new(Batch { events, start: self.seen.clone(), snapshot, last: true });
         self.seen = batch.end();
+        self.recent.push(&batch);
         self.batch = Some((batch, 0));
         any
     }

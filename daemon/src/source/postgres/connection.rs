@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::{Client, Config, NoTls};
 
-use super::error::{ANSWER_TIME_MAX, SessionError, in_time};
+use super::error::{ANSWER_TIME_MAX, SessionError, in_time, refuses_writes};
 
 /// What drives a client; it ends when the server or the client goes away.
 pub(crate) type Connection =
@@ -28,5 +30,101 @@ pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
 /// Connects under a name.
 pub(crate) async fn connect(config: &Config, name: &str) -> Result<(Client, Connection), SessionError> {
     let config = with_settings(config, name);
-    in_time(async { config.connect(NoTls).await.map_err(SessionError::Connect) }).await
+    in_time(async { connect_to_any(&config).await.map_err(SessionError::Connect) }).await
+}
+
+/// Connects to the one server, or to the first of several that takes writes if that is what is asked for: all are
+/// asked at once, because one that is gone, or accepts and then says nothing, must not keep us from the others.
+pub(crate) async fn connect_to_any(config: &Config) -> Result<(Client, Connection), tokio_postgres::Error> {
+    let hosts = config.get_hosts().len().max(config.get_hostaddrs().len());
+    if hosts < 2 || config.get_target_session_attrs() != TargetSessionAttrs::ReadWrite {
+        return config.connect(NoTls).await;
+    }
+    let each: Vec<Config> = (0..hosts).map(|index| only(config, index)).collect();
+    let mut attempts: FuturesUnordered<_> = each.iter().map(|one| one.connect(NoTls)).collect();
+    let mut told = None;
+    while let Some(attempt) = attempts.next().await {
+        match attempt {
+            Ok(connected) => return Ok(connected),
+            // A standby that is there says more than a server that is not.
+            Err(error) if refuses_writes(&error) => told = Some(error),
+            Err(error) => told = told.or(Some(error)),
+        }
+    }
+    match told {
+        Some(error) => Err(error),
+        None => config.connect(NoTls).await,
+    }
+}
+
+/// How to connect to one of several servers.
+fn only(config: &Config, index: usize) -> Config {
+    let mut one = Config::new();
+    if let Some(user) = config.get_user() {
+        one.user(user);
+    }
+    if let Some(password) = config.get_password() {
+        one.password(password);
+    }
+    if let Some(database) = config.get_dbname() {
+        one.dbname(database);
+    }
+    if let Some(options) = config.get_options() {
+        one.options(options);
+    }
+    if let Some(name) = config.get_application_name() {
+        one.application_name(name);
+    }
+    match config.get_hosts().get(index) {
+        Some(tokio_postgres::config::Host::Tcp(host)) => _ = one.host(host),
+        Some(tokio_postgres::config::Host::Unix(path)) => _ = one.host_path(path),
+        None => {}
+    }
+    if let Some(address) = config.get_hostaddrs().get(index) {
+        one.hostaddr(*address);
+    }
+    if let Some(port) = config.get_ports().get(index).or(config.get_ports().first()) {
+        one.port(*port);
+    }
+    for (time, set) in [
+        (config.get_connect_timeout(), Config::connect_timeout as fn(&mut Config, Duration) -> &mut Config),
+        (config.get_tcp_user_timeout(), Config::tcp_user_timeout),
+    ] {
+        if let Some(time) = time {
+            set(&mut one, *time);
+        }
+    }
+    if let Some(interval) = config.get_keepalives_interval() {
+        one.keepalives_interval(interval);
+    }
+    if let Some(retries) = config.get_keepalives_retries() {
+        one.keepalives_retries(retries);
+    }
+    one.keepalives(config.get_keepalives())
+        .keepalives_idle(config.get_keepalives_idle())
+        .ssl_mode(config.get_ssl_mode())
+        .ssl_negotiation(config.get_ssl_negotiation())
+        .channel_binding(config.get_channel_binding())
+        .target_session_attrs(config.get_target_session_attrs());
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_several_servers_has_everything_but_the_others() {
+        let text =
+            "host=a,b port=1,2 user=u password=p dbname=d options='-c x=y' target_session_attrs=read-write";
+        let several = with_settings(&text.parse().unwrap(), "n");
+        let alone = text.replace("host=a,b port=1,2", "host=b port=2");
+        assert_eq!(only(&several, 1), with_settings(&alone.parse().unwrap(), "n"));
+        let text = "host=/run/a,/run/b user=u target_session_attrs=read-write";
+        let alone = text.replace("/run/a,/run/b", "/run/b");
+        assert_eq!(
+            only(&with_settings(&text.parse().unwrap(), "n"), 1),
+            with_settings(&alone.parse().unwrap(), "n")
+        );
+    }
 }

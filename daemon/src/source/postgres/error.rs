@@ -26,8 +26,20 @@ pub(crate) enum SessionError {
     #[error("the LISTEN connection was lost")]
     ListenLost,
     /// A standby hides running transactions, so tailing it would lose events.
-    #[error("the server is in recovery (a standby); point TIDINGS_DATABASE_URL at the primary")]
+    #[error(
+        "the server is in recovery (a standby); promote it, or point TIDINGS_DATABASE_URL at the primary, or name all \
+         servers there and add target_session_attrs=read-write"
+    )]
     InRecovery,
+    /// Events would wait for ever.
+    #[error(
+        "wait_for_standby is on, and synchronous_standby_names of the server is empty: name the standbys there, or \
+         switch it off"
+    )]
+    NoStandby,
+    /// Two primaries, or a failover that the source has not followed yet.
+    #[error("another primary answers than the one that is followed; if this lasts, stop the old one")]
+    NotFollowed,
     /// The extension was dropped and created again.
     #[error("tidings.events is not the table that was followed; the extension was created anew")]
     Replaced,
@@ -52,6 +64,11 @@ impl SessionError {
     pub(crate) fn for_people(&self) -> String {
         let (Self::Connect(source) | Self::Query(source)) = self else { return self.to_string() };
         let Some(database) = source.as_db_error() else {
+            if refuses_writes(source) {
+                return format!(
+                    "{self}: the server is a standby or read-only; one that takes writes is waited for"
+                );
+            }
             let mut text = format!("{self}: {source}");
             let mut cause = std::error::Error::source(source);
             while let Some(inner) = cause {
@@ -72,6 +89,12 @@ impl SessionError {
             };
         format!("{self}: {}{advice}", database.message())
     }
+}
+
+/// Whether the server is there, but no primary: `target_session_attrs=read-write` asks for one.
+pub(super) fn refuses_writes(error: &tokio_postgres::Error) -> bool {
+    std::error::Error::source(error)
+        .is_some_and(|cause| cause.to_string() == "database does not allow writes")
 }
 
 /// Bounds a wait for the server.

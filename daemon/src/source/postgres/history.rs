@@ -12,13 +12,22 @@ use tokio_postgres::{Client, Statement};
 
 use super::PostgresOptions;
 use super::connection::connect;
+use super::earlier;
 use super::error::{SessionError, in_time};
+use super::following::{Followed, Following};
 use super::poll::{PAGE, Page, Xid, event_of, floor_of};
 use super::session::{IN_RECOVERY, SESSION_SETTINGS};
-use crate::source::history::{History, HistoryError, Missing, Moment, Passage};
+use super::standby;
+use crate::metrics::Metrics;
+use crate::source::cursor::Cursor;
+use crate::source::history::{Earlier, History, HistoryError, Missing, Moment, Passage};
+use crate::source::ring::RingLimits;
 
 /// Most connections that read at a time. A statement reads for everybody who waits, so few are enough.
 const CONNECTIONS_MAX: usize = 2;
+
+/// It stays the same for as long as a connection lasts, unless the extension is created anew.
+const HISTORY: &str = "select tidings.history_id()";
 
 /// The moment now, and where what is missing of it lies: one statement, so that all of it is of one snapshot.
 /// Parameters: as of [`PAGE`], without the snapshot.
@@ -35,6 +44,8 @@ const MOMENT: &str = "\
 #[derive(Debug)]
 pub(super) struct PostgresHistory {
     options: PostgresOptions,
+    metrics: Metrics,
+    following: Arc<Following>,
     free: Semaphore,
     /// Those that are open and not in use.
     idle: Mutex<Vec<Reader>>,
@@ -44,14 +55,24 @@ pub(super) struct PostgresHistory {
 #[derive(Debug)]
 struct Reader {
     client: Client,
+    /// What was followed when it was opened.
+    followed: Followed,
     moment: Statement,
     page: Statement,
 }
 
 impl PostgresHistory {
-    pub(super) fn new(options: &PostgresOptions) -> Self {
+    pub(super) fn new(options: &PostgresOptions, metrics: Metrics, following: Arc<Following>) -> Self {
         let free = Semaphore::new(CONNECTIONS_MAX);
-        Self { options: options.clone(), free, idle: Mutex::default() }
+        Self { options: options.clone(), metrics, following, free, idle: Mutex::default() }
+    }
+
+    /// One that is open and reaches the server that is followed now.
+    fn idle(&self) -> Option<Reader> {
+        let followed = self.following.get();
+        let mut idle = self.idle.lock();
+        idle.retain(|reader| reader.followed == followed && !reader.client.is_closed());
+        idle.pop()
     }
 
     /// Reads with a connection; one that failed is not used again.
@@ -61,19 +82,26 @@ impl PostgresHistory {
     ) -> Result<T, HistoryError> {
         let told = |error: SessionError| HistoryError(error.for_people());
         let _permit = self.free.acquire().await.map_err(|_| told(SessionError::Timeout))?;
-        let idle = self.idle.lock().pop().filter(|reader| !reader.client.is_closed());
-        let reader = match idle {
+        let reader = match self.idle() {
             Some(reader) => reader,
-            None => Reader::open(&self.options).await.map_err(told)?,
+            None => Reader::open(&self.options, self.following.get()).await.map_err(told)?,
         };
-        let read = in_time(read(&reader)).await.map_err(told)?;
+        let read = read(&reader).await.map_err(told)?;
         self.idle.lock().push(reader);
         Ok(read)
+    }
+
+    /// Has what was found wait for the standby, if it has to.
+    async fn wait(&self, reader: &Reader, found: bool) -> Result<(), SessionError> {
+        if found && self.options.wait_for_standby {
+            standby::wait(&reader.client, None, &self.metrics).await?;
+        }
+        Ok(())
     }
 }
 
 impl Reader {
-    async fn open(options: &PostgresOptions) -> Result<Self, SessionError> {
+    async fn open(options: &PostgresOptions, followed: Followed) -> Result<Self, SessionError> {
         let (client, connection) = connect(&options.database, "tidings replay").await?;
         tokio::spawn(async move {
             // The failure shows in the statement that was waiting.
@@ -85,9 +113,13 @@ impl Reader {
             if in_recovery.get::<_, bool>(0) {
                 return Err(SessionError::InRecovery);
             }
+            let history = client.query_one(HISTORY, &[]).await.map_err(SessionError::Query)?;
+            if !followed.admits(history.get::<_, i64>(0).cast_unsigned()) {
+                return Err(SessionError::NotFollowed);
+            }
             let moment = client.prepare(MOMENT).await.map_err(SessionError::Query)?;
             let page = client.prepare(PAGE).await.map_err(SessionError::Query)?;
-            Ok(Self { client, moment, page })
+            Ok(Self { client, followed, moment, page })
         })
         .await
     }
@@ -141,7 +173,12 @@ fn running(missing: &Missing) -> Vec<Xid> {
 
 impl History for PostgresHistory {
     fn moment<'a>(&'a self, missing: &'a Missing) -> BoxFuture<'a, Result<Moment, HistoryError>> {
-        self.with(async move |reader| reader.moment(missing).await).boxed()
+        self.with(async move |reader| {
+            let moment = in_time(reader.moment(missing)).await?;
+            self.wait(reader, moment.ids.is_some()).await?;
+            Ok(moment)
+        })
+        .boxed()
     }
 
     fn passage<'a>(
@@ -152,6 +189,20 @@ impl History for PostgresHistory {
         width: i64,
     ) -> BoxFuture<'a, Result<Passage, HistoryError>> {
         let bytes_max = self.options.page_bytes;
-        self.with(async move |reader| reader.passage(missing, moment, after, width, bytes_max).await).boxed()
+        self.with(async move |reader| in_time(reader.passage(missing, moment, after, width, bytes_max)).await)
+            .boxed()
+    }
+
+    fn earlier<'a>(
+        &'a self,
+        at: &'a Cursor,
+        limits: RingLimits,
+    ) -> BoxFuture<'a, Result<Option<Earlier>, HistoryError>> {
+        self.with(async move |reader| {
+            let earlier = in_time(earlier::read(&reader.client, at, limits)).await?;
+            self.wait(reader, !earlier.events.is_empty()).await?;
+            Ok(Some(earlier))
+        })
+        .boxed()
     }
 }

@@ -26,11 +26,17 @@ mod state;
 
 pub mod functions;
 
+mod following;
+
 mod history;
+
+mod standby;
+
+mod earlier;
 
 mod roles;
 
-pub(crate) use connection::{Connection, connect, with_settings};
+pub(crate) use connection::{Connection, connect, connect_to_any, with_settings};
 pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
@@ -41,6 +47,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use backlog::Backlog;
+use following::Following;
 use history::PostgresHistory;
 use poll::Polled;
 use session::Session;
@@ -76,6 +83,7 @@ pub async fn inspect(options: &PostgresOptions) -> Result<Catalog, String> {
 pub struct PostgresSource {
     options: PostgresOptions,
     status: Arc<SourceStatus>,
+    following: Arc<Following>,
     metrics: Metrics,
     /// What has been handed over; nothing before the first connection.
     seen: Option<Cursor>,
@@ -100,6 +108,7 @@ impl PostgresSource {
         Self {
             options,
             status: Arc::new(SourceStatus::default()),
+            following: Arc::default(),
             metrics,
             seen: None,
             session: None,
@@ -143,7 +152,12 @@ impl PostgresSource {
             return Ok(None);
         }
         let Some(seen) = self.seen.clone() else { return Ok(None) };
-        match session.poller.poll(&seen, &self.options).await? {
+        let polled = session.poller.poll(&seen, &self.options).await?;
+        let found = !matches!(&polled, Polled::All(batch) if batch.events.is_empty());
+        if found && self.options.wait_for_standby {
+            standby::wait(&session.poller.client, Some(&self.status), &self.metrics).await?;
+        }
+        match polled {
             Polled::All(batch) => {
                 session.poller.after_reconnect = false;
                 self.status.set_current();
@@ -170,7 +184,10 @@ impl PostgresSource {
     async fn connect(&mut self) -> Result<Option<Step>, SessionError> {
         let (mut session, start) = Session::open(&self.options).await?;
         let gap = match &self.seen {
-            Some(seen) if seen.history != start.history => Some(Gap::HistoryChanged),
+            // Ids never go back, so a server that never drew one that we have seen was put back to an earlier state.
+            Some(seen) if seen.history != start.history || seen.top > session.last_id => {
+                Some(Gap::HistoryChanged)
+            }
             _ => self.expired.then_some(Gap::Expired),
         };
         let go_on = self.seen.is_some() && gap.is_none();
@@ -181,6 +198,7 @@ impl PostgresSource {
         session.poller.after_reconnect = go_on;
         tracing::info!(history = format_args!("{:016x}", start.history), "connected to the database");
         self.session = Some(session);
+        self.following.connected(start.history);
         if go_on {
             return Ok(None);
         }
@@ -220,7 +238,8 @@ impl Source for PostgresSource {
     }
 
     fn history(&self) -> Option<Arc<dyn History>> {
-        Some(Arc::new(PostgresHistory::new(&self.options)))
+        let (metrics, following) = (self.metrics.clone(), self.following.clone());
+        Some(Arc::new(PostgresHistory::new(&self.options, metrics, following)))
     }
 
     fn status(&self) -> Arc<SourceStatus> {

@@ -19,6 +19,8 @@ pub struct PostgresOptions {
     pub page_events: usize,
     /// Payload bytes after which a page ends, however few events it has.
     pub page_bytes: usize,
+    /// Whether events wait until a synchronous standby has them.
+    pub wait_for_standby: bool,
     /// Roles of the database that subscribers may have: what they may see is part of the catalog.
     pub roles: Vec<String>,
 }
@@ -49,6 +51,7 @@ impl PostgresOptions {
             catalog_age_max: Duration::from_secs(60),
             page_events: 5_000,
             page_bytes: 16 * 1024 * 1024,
+            wait_for_standby: false,
             roles: Vec::new(),
         }
     }

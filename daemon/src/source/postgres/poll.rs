@@ -23,6 +23,8 @@ macro_rules! event_columns {
     };
 }
 
+pub(super) use event_columns;
+
 /// Events that meet a condition. The first row carries no event but the snapshot that the statement
 /// sees, the table's oid, and the floor up to which retention has removed events.
 macro_rules! events_where {

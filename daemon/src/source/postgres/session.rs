@@ -9,6 +9,7 @@ use super::connection::connect;
 use super::error::{SessionError, in_time};
 use super::listen::Listener;
 use super::poll::Poller;
+use super::standby;
 use crate::source::cursor::Cursor;
 use crate::source::snapshot::Snapshot;
 
@@ -31,13 +32,16 @@ const START: &str = "\
     select tidings.history_id(), \
            pg_current_snapshot()::text, \
            greatest((select max(id) from tidings.events), (select top from tidings.retention_floor)), \
-           'tidings.events'::regclass::oid";
+           'tidings.events'::regclass::oid, \
+           (select last_value from tidings.events_id_seq)";
 
 /// Both connections, ready.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) poller: Poller,
     pub(super) listener: Listener,
+    /// The highest id that was ever drawn here.
+    pub(super) last_id: i64,
     task: JoinHandle<()>,
 }
 
@@ -57,6 +61,9 @@ impl Session {
         if in_recovery.await?.get::<_, bool>(0) {
             return Err(SessionError::InRecovery);
         }
+        if options.wait_for_standby {
+            standby::check(&client).await?;
+        }
         let (listen_client, listen_connection) = connect(&options.database, "tidings listen").await?;
         let listener = in_time(Listener::start(listen_client, listen_connection)).await?;
         let row = in_time(async { client.query_one(START, &[]).await.map_err(SessionError::Query) }).await?;
@@ -64,7 +71,7 @@ impl Session {
         let history = row.get::<_, i64>(0).cast_unsigned();
         let start = Cursor { history, top: row.get(2), seen: Arc::new(seen), within: None, left: Vec::new() };
         let poller = Poller::new(client, row.get(3)).await?;
-        Ok((Self { poller, listener, task }, start))
+        Ok((Self { poller, listener, last_id: row.get(4), task }, start))
     }
 }
 

@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use deadpool_postgres::{
-    Client, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime,
+    Client, Connect, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod,
+    Runtime,
 };
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio_postgres::{Config, NoTls};
+use tokio::task::JoinHandle;
+use tokio_postgres::Config;
 
-use crate::source::postgres::{SessionError, with_settings};
+use crate::source::postgres::{SessionError, connect_to_any, with_settings};
 use crate::store::reservation::StoreError;
 
 /// Connections, and so statements at once.
@@ -44,6 +48,24 @@ impl From<StoreError> for Trouble {
     }
 }
 
+/// Connects as everything else does.
+struct ToAny;
+
+impl Connect for ToAny {
+    fn connect(
+        &self,
+        config: &Config,
+    ) -> BoxFuture<'_, Result<(tokio_postgres::Client, JoinHandle<()>), tokio_postgres::Error>> {
+        let config = config.clone();
+        async move {
+            let (client, connection) = connect_to_any(&config).await?;
+            // A failure shows in the statement that was waiting.
+            Ok((client, tokio::spawn(connection.map(drop))))
+        }
+        .boxed()
+    }
+}
+
 /// The connections.
 #[derive(Debug)]
 pub(super) struct Connections(Pool);
@@ -56,7 +78,7 @@ impl Connections {
     /// If there is no runtime.
     pub(super) fn new(database: &Config) -> Result<Self, String> {
         let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(with_settings(database, "tidings store"), NoTls, config);
+        let manager = Manager::from_connect(with_settings(database, "tidings store"), ToAny, config);
         let set = Hook::async_fn(|client: &mut deadpool_postgres::ClientWrapper, _| {
             Box::pin(async move { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
         });

@@ -37,6 +37,13 @@ impl Snapshot {
         xid < self.xmax && self.in_progress.binary_search(&xid).is_err()
     }
 
+    /// What sees every transaction that either of them sees.
+    pub fn union(&self, other: &Self) -> Self {
+        let running = self.in_progress.iter().chain(&other.in_progress).copied();
+        let unseen = running.filter(|xid| !self.sees(*xid) && !other.sees(*xid)).collect();
+        Self::new(self.xmax.max(other.xmax), unseen)
+    }
+
     /// Whether every transaction that the other snapshot sees is seen by this one.
     pub fn covers(&self, other: &Self) -> bool {
         let beyond = other.xmax.saturating_sub(self.xmax);
@@ -104,6 +111,18 @@ mod tests {
         let snapshot: Snapshot = "10:20:10,14,15".parse().unwrap();
         assert!(snapshot.sees(9) && snapshot.sees(11) && snapshot.sees(19));
         assert!(!snapshot.sees(10) && !snapshot.sees(15) && !snapshot.sees(20));
+    }
+
+    #[test]
+    fn a_union_sees_what_either_sees() {
+        let texts = ["10:20:10,14,15", "5:5:", "14:30:14,25", "9:22:9,10,20"];
+        let snapshots = texts.map(|text| text.parse::<Snapshot>().unwrap());
+        for (one, other) in snapshots.iter().flat_map(|one| snapshots.iter().map(move |other| (one, other))) {
+            let union = one.union(other);
+            for xid in 0..35 {
+                assert_eq!(union.sees(xid), one.sees(xid) || other.sees(xid), "{xid} {one} {other}");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::snapshot::Snapshot;
+use crate::snapshot::Snapshot;
 
 /// Version of the encoding, in the upper half of the first byte; the lower is the number of parts.
 const VERSION: u8 = 1;
@@ -69,9 +69,32 @@ impl Cursor {
         before || self.parts().any(|part| id <= part.upto && part.snapshot.sees(xid))
     }
 
+    /// Up to which id the events of a transaction are in the set; nothing if none is.
+    pub fn seen_up_to(&self, xid: u64) -> Option<i64> {
+        let parts = self.parts().filter(|part| part.snapshot.sees(xid)).map(|part| part.upto);
+        parts.chain(self.seen.sees(xid).then_some(self.top)).max()
+    }
+
     /// The beginnings of batches.
     pub fn parts(&self) -> impl Iterator<Item = &Within> {
         self.within.iter().chain(&self.left)
+    }
+
+    /// The set that also has everything which this later snapshot sees, up to an id. Of the batches that were left in the
+    /// middle, what lies beyond counts besides.
+    pub fn up_to(&self, upto: i64, snapshot: &Arc<Snapshot>) -> Self {
+        let beyond = |part: &&Within| part.upto > upto && part.snapshot != *snapshot;
+        Self {
+            within: Some(Within { snapshot: snapshot.clone(), upto }),
+            left: self.parts().filter(beyond).cloned().collect(),
+            ..self.clone()
+        }
+    }
+
+    /// Whether it is of another history than this one, of which the last id that was drawn is known.
+    pub fn is_foreign_to(&self, history: u64, last_id: i64) -> bool {
+        // Ids never come again, but a crash takes back xids: those of a set may be from before it.
+        self.history != history || self.top > last_id || self.parts().any(|part| part.upto > last_id)
     }
 
     /// Whether an event that was removed may be missing from the set.

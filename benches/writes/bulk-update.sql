@@ -1,0 +1,1 @@
+update :table set total = total + 1;

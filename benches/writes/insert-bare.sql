@@ -1,0 +1,1 @@
+insert into bare (tenant_id, status, total) values ('acme', 'new', 1);

@@ -1,0 +1,1 @@
+insert into event_rows (id, slot, xid, channel, event_type, audience, tenant_id, payload, created_at, truncated) values (nextval('event_rows_id'), 0, pg_current_xact_id(), 'chat', 'posted', 'tenant', 'acme', '{"room": 7, "body": "hello"}', clock_timestamp(), false);

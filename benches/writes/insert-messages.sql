@@ -1,0 +1,1 @@
+insert into messages_source (tenant_id, status, total) values ('acme', 'new', 1);

@@ -1,0 +1,1 @@
+insert into notifying (tenant_id, status, total) values ('acme', 'new', 1);

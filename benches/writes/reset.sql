@@ -1,0 +1,2 @@
+truncate bare, attached, notifying, messages_source, messages, event_rows, tidings.events;
+checkpoint;

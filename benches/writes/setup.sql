@@ -1,0 +1,46 @@
+-- Four tables of the same shape; what happens to their rows differs.
+create extension tidings;
+create table bare (id bigint generated always as identity primary key, tenant_id text not null, status text not null, total int not null);
+create table attached (like bare including all);
+create table notifying (like bare including all);
+create table messages_source (like bare including all);
+
+select attach_trigger('attached', tenant_column => 'tenant_id');
+
+-- As systems do it that send the row in a NOTIFY.
+create function notify_row() returns trigger language plpgsql as $$
+begin
+    perform pg_notify('rows', json_build_object('op', tg_op, 'row', row_to_json(new))::text);
+    return null;
+end
+$$;
+create trigger notify_row after insert or update on notifying for each row execute function notify_row();
+
+-- As systems do it that keep messages in a table with a replication slot behind it.
+create table messages (
+    id uuid not null default gen_random_uuid(),
+    topic text not null,
+    event text,
+    payload jsonb,
+    private boolean default false,
+    inserted_at timestamp not null default now(),
+    updated_at timestamp not null default now(),
+    primary key (id, inserted_at)
+) partition by range (inserted_at);
+create table messages_now partition of messages for values from (minvalue) to (maxvalue);
+create function send_message() returns trigger language plpgsql as $$
+begin
+    insert into messages (topic, event, payload, private)
+    values ('topic:' || new.tenant_id, tg_op,
+        jsonb_build_object('operation', tg_op, 'schema', tg_table_schema, 'table', tg_table_name, 'record', to_jsonb(new),
+            'old_record', case when tg_op = 'UPDATE' then to_jsonb(old) end), true);
+    return null;
+end
+$$;
+create trigger send_message after insert or update on messages_source for each row execute function send_message();
+
+-- The row that publish_event stores, without the function.
+create table event_rows (like tidings.events including all);
+create index on event_rows (id);
+create index on event_rows (xid);
+create sequence event_rows_id;
