@@ -178,7 +178,10 @@ async fn a_cursor_of_another_history_or_from_behind_retention_is_told_so_and_whe
     };
     let elsewhere = cursor(&Daemon::start(&other.conninfo()).await).await;
     let old = cursor(&daemon).await;
+    let mut stream = Sse::open(&daemon, &ann, ORDERS).await;
     session.batch_execute("insert into orders values (1, 'acme', 'new', 1)").await.unwrap();
+    // The daemon itself has it, so nobody but whoever comes back lacks anything.
+    assert_eq!(stream.next().await["data"]["orderChanged"]["record"]["id"], 1);
     // Everything is removed: what the cursor lacks, too.
     let remove = "do $$ begin perform tidings.remove_slot(slot, pg_current_snapshot()) from generate_series(0, 2) slot;
                   end $$";
