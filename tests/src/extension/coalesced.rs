@@ -8,8 +8,7 @@ use crate::support::daemon::{Daemon, token};
 use crate::support::sse::Sse;
 use crate::support::within;
 
-const PRELOADED: &str = "-c wal_level=minimal -c max_wal_senders=0 -c max_prepared_transactions=5 \
-                         -c shared_preload_libraries=tidings";
+const PRELOADED: &str = "-c max_prepared_transactions=5 -c shared_preload_libraries=tidings";
 
 const MODE: &str = "select tidings.wake_up_mode()";
 const PUBLISH: &str = "select publish_event('c', 'e', '{}')";
@@ -17,7 +16,7 @@ const QUERY: &str = r#"subscription { events(channel: "c") { type data } }"#;
 
 /// A server whose worker serves one of two databases, both with the extension.
 async fn served() -> (Cluster, Client, Client) {
-    let cluster = Cluster::start_with(PRELOADED);
+    let cluster = Cluster::start_with(PRELOADED, Vec::new());
     let admin = connect(&cluster.url("postgres")).await.unwrap();
     admin.batch_execute("create extension tidings").await.unwrap();
     serve(&admin, "served").await;

@@ -12,8 +12,6 @@ use crate::support::files::Files;
 use crate::support::sse::Sse;
 use crate::support::within;
 
-const SETTINGS: &str = "-c wal_level=minimal -c max_wal_senders=0";
-
 const QUERY: &str = r#"subscription { events(channel: "c") { data } }"#;
 
 /// A server whose clock is set by a file.
@@ -43,7 +41,7 @@ impl Setting {
             ("FAKETIME_NO_CACHE", "1".to_owned()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ];
-        let cluster = Cluster::start_in(environment, SETTINGS);
+        let cluster = Cluster::start_with("", environment);
         let url = cluster.url("postgres");
         let session = connect(&url).await.unwrap();
         session

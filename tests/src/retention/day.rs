@@ -97,7 +97,7 @@ fn long_waits(log: &str, slots: &[u32]) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_day_of_retention_stalls_nobody_hides_no_gap_and_leaves_no_bloat() {
-    let cluster = Cluster::start_with(SETTINGS);
+    let cluster = Cluster::start_with(SETTINGS, Vec::new());
     let url = cluster.url("postgres");
     let session = connect(&url).await.unwrap();
     session.batch_execute(SETUP).await.unwrap();

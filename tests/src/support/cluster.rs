@@ -13,7 +13,9 @@ pub struct Cluster {
     directory: PathBuf,
     /// Its port on 127.0.0.1.
     pub port: u16,
-    /// Settings besides those that all have.
+    /// Whether something may follow it.
+    followed: &'static str,
+    /// Settings besides.
     settings: &'static str,
     /// Variables of its processes.
     environment: Vec<(&'static str, String)>,
@@ -30,26 +32,25 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl Cluster {
     /// Makes and starts a server for which the extension is installed.
     pub fn start() -> Self {
-        Self::start_with(ALONE)
+        Self::start_with("", Vec::new())
+    }
+
+    /// The same with settings and environment variables of its own.
+    pub fn start_with(settings: &'static str, environment: Vec<(&'static str, String)>) -> Self {
+        let mut cluster = Self::unmade(ALONE);
+        (cluster.settings, cluster.environment) = (settings, environment);
+        cluster.made()
     }
 
     /// The same, and standbys can be made of it.
     pub fn start_primary() -> Self {
-        Self::start_with(FOLLOWED)
+        Self::unmade(FOLLOWED).made()
     }
 
-    /// The same with other settings.
-    pub fn start_with(settings: &'static str) -> Self {
-        Self::start_in(Vec::new(), settings)
-    }
-
-    /// The same with variables of its environment besides.
-    pub fn start_in(environment: Vec<(&'static str, String)>, settings: &'static str) -> Self {
-        let mut cluster = Self::unmade(settings);
-        cluster.environment = environment;
+    fn made(self) -> Self {
         run(server("initdb").args([
             "-D",
-            cluster.data(),
+            self.data(),
             "-U",
             "postgres",
             "-A",
@@ -58,8 +59,8 @@ impl Cluster {
             "UTF8",
             "--no-sync",
         ]));
-        cluster.pg_ctl("start");
-        cluster
+        self.pg_ctl("start");
+        self
     }
 
     /// A streaming standby of this server, started. It reaches the server by a port, which may be a proxy's.
@@ -82,11 +83,12 @@ impl Cluster {
         standby
     }
 
-    fn unmade(settings: &'static str) -> Self {
+    fn unmade(followed: &'static str) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("tidings-cluster-{}-{number}", std::process::id()));
         let _ = std::fs::remove_dir_all(&directory);
-        Self { directory, port: free_port(number), settings, environment: Vec::new() }
+        let port = free_port(number);
+        Self { directory, port, followed, settings: "", environment: Vec::new() }
     }
 
     fn data(&self) -> &str {
@@ -103,8 +105,8 @@ impl Cluster {
         let data = self.data();
         let options = format!(
             "-p {} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c autovacuum=off \
-             -c checkpoint_timeout=1h {}",
-            self.port, self.settings
+             -c checkpoint_timeout=1h {} {}",
+            self.port, self.followed, self.settings
         );
         let log = self.directory.join("server.log");
         let log = log.to_str().unwrap();
@@ -134,17 +136,9 @@ impl Cluster {
         format!("{}-saved", self.data())
     }
 
-    /// Kills all of its processes at once, as a machine that loses its power does.
-    pub fn kill(&self) {
-        // The parent comes first: it must not tidy up after the others, some of which go by themselves then.
-        let all = self.processes();
-        let _ = quiet(Command::new("kill").arg("-KILL").args(&all)).status();
-        let began = Instant::now();
-        // A process whose end its parent has not looked at still counts for the next server.
-        while all.iter().any(|pid| parent(pid).is_some()) {
-            assert!(began.elapsed() < STEP_TIME_MAX, "the killed server is still there");
-            std::thread::yield_now();
-        }
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("server.log")).expect("the server's log can be read")
     }
 
     /// Sets how large a file may become that its processes write, and those that begin from now on.
@@ -165,9 +159,17 @@ impl Cluster {
         all
     }
 
-    /// What the server has logged.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.directory.join("server.log")).expect("the server's log can be read")
+    /// Kills all of its processes at once, as a machine that loses its power does.
+    pub fn kill(&self) {
+        // The parent comes first: it must not tidy up after the others, some of which go by themselves then.
+        let all = self.processes();
+        let _ = quiet(Command::new("kill").arg("-KILL").args(&all)).status();
+        let began = Instant::now();
+        // A process whose end its parent has not looked at still counts for the next server.
+        while all.iter().any(|pid| parent(pid).is_some()) {
+            assert!(began.elapsed() < STEP_TIME_MAX, "the killed server is still there");
+            std::thread::yield_now();
+        }
     }
 }
 
