@@ -6,7 +6,7 @@
 //! that comes back whatever happens; `nodes` the daemons and the network around them; `ledger` reconciles. The tests:
 //! `everything` is all faults but promotion, one after the other; `standby` promotes one; in `network` nothing but the
 //! network fails; `places` takes cursors from node to node;
-//! `held` is what is not delivered before a standby has it.
+//! `held` is what is not delivered before a standby has it. The database's resources: `clock`, `disk`, `queue`.
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
@@ -35,6 +35,12 @@ mod standby;
 mod network;
 
 mod places;
+
+mod clock;
+
+mod disk;
+
+mod queue;
 
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy)]
