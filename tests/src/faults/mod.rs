@@ -5,8 +5,8 @@
 //! `workload` is what is written; `transport` (with `http` and `websocket`) how clients subscribe; `client` one
 //! that comes back whatever happens; `nodes` the daemons and the network around them; `ledger` reconciles. The tests:
 //! `everything` is all faults but promotion, one after the other; `standby` promotes one; in `network` nothing but the
-//! network fails; `places` takes cursors from node to node; `held` is what is not delivered before a standby has it; in
-//! `soak` nothing fails, for a long time.
+//! network fails; `places` takes cursors from node to node; `held` is what is not delivered before a standby has it. The
+//! database's resources: `clock`, `disk`, `queue`. In `soak` nothing fails, for a long time.
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
@@ -36,6 +36,12 @@ mod standby;
 mod network;
 
 mod places;
+
+mod clock;
+
+mod disk;
+
+mod queue;
 
 mod soak;
 

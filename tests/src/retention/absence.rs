@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{INSERTED, database_with_orders, until};
+use super::{INSERTED, database_with_orders, forgetful, until};
 use crate::support::daemon::{Daemon, token};
 use crate::support::database::{Database, Session};
 use crate::support::sse::Sse;
@@ -22,7 +22,7 @@ async fn unmaintained() -> (Database, Session, Daemon) {
     session.run(&format!("revoke execute on function tidings.maintain() from {role}")).await;
     let conninfo = database.conninfo().replace("user='postgres'", &format!("user='{role}'"));
     assert!(conninfo.contains(&role), "{conninfo}");
-    let daemon = Daemon::start(&conninfo).await;
+    let daemon = forgetful(&conninfo).start().await;
     // Its own sessions know the retention that was set for the database.
     let session = database.connect().await;
     session.run("load 'tidings'").await;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row};
 
 use super::error::{ANSWER_TIME_MAX, SessionError, in_time, refuses_writes};
 
@@ -28,6 +29,21 @@ pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(10));
     config
+}
+
+/// Connects for one question: a connection that idles for a minute serves nobody.
+pub(super) async fn ask(
+    config: &Config,
+    name: &str,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, SessionError> {
+    let (client, connection) = connect(config, name).await?;
+    let task = tokio::spawn(connection);
+    let rows =
+        in_time(async { client.query(statement, parameters).await.map_err(SessionError::Query) }).await;
+    task.abort();
+    rows
 }
 
 /// Connects under a name.

@@ -36,12 +36,15 @@ mod earlier;
 
 mod roles;
 
+mod wake_up;
+
 pub(crate) use connection::{Connection, connect, connect_to_any, with_settings};
 pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
 pub use state::watch;
+pub use wake_up::wake_up_mode;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
