@@ -100,7 +100,7 @@ pub struct Found<R> {
 /// A page.
 #[derive(Debug)]
 pub struct Page<R> {
-    /// Events in the order in which they are to be taken, each with the set after it.
+    /// Events in the order of ids, each with the set after it.
     pub rows: Vec<(R, Arc<str>)>,
     /// The set after all of them, and after those in between that the reader did not ask for.
     pub end: Arc<str>,
@@ -117,6 +117,8 @@ pub fn read<E: Events>(seen: Cursor, now: &Arc<Snapshot>, limits: &Limits, event
         };
         let leg = Leg::begin(&mut reading, snapshot, upto);
         match leg.run(&mut reading) {
+            // What comes next may have lower ids: those of one page ascend.
+            Turned::Done(end) if !reading.rows.is_empty() => return reading.page(&end, true),
             Turned::Done(end) => reading.seen = end,
             Turned::Full(end) => return reading.page(&end, true),
         }

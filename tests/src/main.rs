@@ -18,7 +18,7 @@ mod fuzz;
 
 mod protocol;
 
-mod pull;
+pub(crate) mod pull;
 
 mod retention;
 

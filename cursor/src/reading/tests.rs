@@ -192,6 +192,7 @@ impl Poller {
         assert!(can_go_on_from(&cursor));
         let page = read(cursor, &now, &limits, &mut seen);
         assert!(page.rows.len() <= limits.rows && seen.largest as i64 <= limits.ids_of_statement);
+        assert!(page.rows.is_sorted_by_key(|(event, _)| event.id));
         // The reader may stop after any row.
         let taken = if random.below(3) == 0 { random.below(4) as usize } else { usize::MAX };
         let whole = taken >= page.rows.len();

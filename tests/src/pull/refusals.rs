@@ -8,6 +8,8 @@ use tidings_daemon::source::snapshot::Snapshot;
 use tokio_postgres::error::SqlState;
 
 use super::{beginning, page, publish, rest};
+use crate::streaming::exactly_once::connect;
+use crate::support::cluster::Cluster;
 use crate::support::database::{Refusal, Session};
 use crate::support::within;
 
@@ -138,6 +140,21 @@ async fn events_that_are_being_read_are_not_removed() {
     assert_eq!(why, ["locked", "locked", "locked"]);
     session.run("commit").await;
     assert_eq!(remover.lines(REMOVE_ALL).await, ["null", "null", "null"]);
+}
+
+#[tokio::test]
+async fn a_standby_is_not_read() {
+    let primary = Cluster::start_primary();
+    let client = connect(&primary.url("postgres")).await.unwrap();
+    client.batch_execute("create extension tidings").await.unwrap();
+    let standby = primary.standby_by(primary.port);
+    let client = connect(&standby.url("postgres")).await.unwrap();
+    for call in ["* from tidings.read_events(null, null, 1)", "tidings.current_cursor()"] {
+        let error = client.batch_execute(&format!("select {call}")).await.unwrap_err();
+        let refusal = Refusal::from(error.as_db_error().unwrap());
+        assert_eq!(refusal.code, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "{refusal:?}");
+        refusal.assert_names("standby");
+    }
 }
 
 #[tokio::test]

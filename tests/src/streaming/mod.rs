@@ -6,6 +6,10 @@ mod backlog;
 
 pub(crate) mod crash;
 
+mod cursors;
+
+mod many_open;
+
 pub(crate) mod exactly_once;
 
 mod isolation;

@@ -20,7 +20,7 @@ const CLIENTS: usize = 8;
 const TRANSACTIONS: u32 = 20;
 
 /// A stream over any transport.
-enum Stream {
+pub(super) enum Stream {
     Sse(Sse),
     Socket(Box<Socket>),
 }
@@ -48,7 +48,7 @@ impl Stream {
         }
     }
 
-    async fn next(&mut self) -> Value {
+    pub(super) async fn next(&mut self) -> Value {
         match self {
             Self::Sse(stream) => stream.next().await,
             Self::Socket(socket) => socket.next().await,
@@ -180,8 +180,9 @@ async fn a_cursor_of_another_history_or_from_behind_retention_is_told_so_and_whe
     let old = cursor(&daemon).await;
     let mut stream = Sse::open(&daemon, &ann, ORDERS).await;
     session.batch_execute("insert into orders values (1, 'acme', 'new', 1)").await.unwrap();
-    // The daemon itself has it, so nobody but whoever comes back lacks anything.
+    // The daemon has it before it is removed: nobody who is connected lacks it.
     assert_eq!(stream.next().await["data"]["orderChanged"]["record"]["id"], 1);
+    drop(stream);
     // Everything is removed: what the cursor lacks, too.
     let remove = "do $$ begin perform tidings.remove_slot(slot, pg_current_snapshot()) from generate_series(0, 2) slot;
                   end $$";
@@ -201,6 +202,8 @@ async fn a_cursor_of_another_history_or_from_behind_retention_is_told_so_and_whe
         session.batch_execute("insert into orders values (3, 'acme', 'new', 1)").await.unwrap();
         assert_eq!(stream.next().await["data"]["orderChanged"]["record"]["id"], 3, "what is new");
         session.batch_execute("delete from orders where id = 3").await.unwrap();
+        // Seen by the daemon, whose newest cursor is then beyond it.
+        assert_eq!(stream.next().await["data"]["orderChanged"]["operation"], "DELETE");
         // The same over WebSocket is an error of the operation.
         let mut socket = Socket::open(&daemon, &ann).await;
         let payload = json!({ "query": ORDERS, "extensions": { "cursor": cursor } });
