@@ -32,6 +32,7 @@ have_libclang() {
 }
 have_libc_headers() { [[ -r /usr/include/stdlib.h ]]; }
 have_chromium() { [[ -n ${CHROMIUM:-} ]] || have chromium || have chromium-browser || have google-chrome; }
+have_faketime() { compgen -G '/usr/lib/*/faketime/libfaketime.so.1'; }
 have_server() { [[ -n "$(find_pg_config)" ]] && [[ -x "$("$(find_pg_config)" --bindir)/initdb" ]]; }
 
 check_rust() {
@@ -76,6 +77,7 @@ if [[ $purpose == test ]]; then
     need npm npm have npm
     need python3-venv "Python 3.11 or newer with venv" python3 -c 'import ensurepip, sys; assert sys.version_info >= (3, 11)'
     need shellcheck shellcheck have shellcheck
+    need libfaketime "libfaketime" have_faketime
     need chromium "Chromium (or CHROMIUM, the path of one)" have_chromium
 fi
 

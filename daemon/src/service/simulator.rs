@@ -37,6 +37,7 @@ struct Met {
     overflows: u64,
     gaps: usize,
     crashes: usize,
+    reloads: usize,
     in_the_middle: usize,
     reads_of_memory: u64,
     reads: u64,
@@ -59,7 +60,8 @@ fn every_history_is_exact_or_ends_in_a_declared_gap() {
         assert!(ran.is_ok(), "the schedule with TIDINGS_SEED={seed} fails");
     }
     println!("{schedules} schedules: {met:?}");
-    let counts = [met.resumes, met.gaps, met.crashes, met.in_the_middle].map(|count| count as u64);
+    let counts =
+        [met.resumes, met.gaps, met.crashes, met.reloads, met.in_the_middle].map(|count| count as u64);
     let all_met =
         counts.iter().chain([&met.overflows, &met.reads_of_memory, &met.reads]).all(|count| *count > 0);
     assert!(schedules < 100 || all_met, "{met:?}");
@@ -103,6 +105,7 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
                 met.crashes += 1;
             }
             81 if retention => database.lock().retain(&mut random),
+            82..84 => met.reloads += clients.iter().filter(|client| client.reload()).count(),
             _ => yield_some(&mut random).await,
         }
     }

@@ -9,9 +9,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::client::{Habit, run};
+use super::forgetful;
 use crate::streaming::exactly_once::{LAST_ROW, SETUP, connect, transaction};
 use crate::support::cluster::Cluster;
-use crate::support::daemon::Daemon;
 use crate::support::within;
 
 /// How long a slot of the ring is written, which is the retention.
@@ -102,7 +102,7 @@ async fn a_day_of_retention_stalls_nobody_hides_no_gap_and_leaves_no_bloat() {
     let session = connect(&url).await.unwrap();
     session.batch_execute(SETUP).await.unwrap();
     session.batch_execute("alter database postgres set tidings.retention = '2s'").await.unwrap();
-    let daemon = Arc::new(Daemon::start(&url).await);
+    let daemon = Arc::new(forgetful(&url).start().await);
     let away = |seconds, results_max| Some(Habit { results_max, away_max: Duration::from_secs(seconds) });
     let habits = [None, None, away(1, 2_000), away(1, 500), away(3, 2_000), away(6, 1_000), away(12, 100)];
     let is_over = Arc::new(AtomicBool::new(false));

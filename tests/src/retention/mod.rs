@@ -12,6 +12,7 @@ mod size;
 
 mod state;
 
+use crate::support::daemon::{Builder, Daemon};
 use crate::support::database::{Database, Session};
 use crate::support::within;
 
@@ -36,6 +37,11 @@ async fn database_with_orders() -> Database {
     let database = Database::new().await;
     database.connect().await.run(ORDERS).await;
     database
+}
+
+/// A daemon that remembers nothing: what retention removes from the table is gone for whoever comes back.
+fn forgetful(conninfo: &str) -> Builder {
+    Daemon::builder(conninfo).env("TIDINGS_RING_EVENTS", "0")
 }
 
 /// Waits until a query says yes.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{INSERTED, REMOVE_ALL, database_with_orders, until};
-use crate::support::daemon::{Daemon, token, token_of};
+use super::{INSERTED, REMOVE_ALL, database_with_orders, forgetful, until};
+use crate::support::daemon::{token, token_of};
 use crate::support::database::Session;
 use crate::support::sse::Sse;
 
@@ -75,7 +75,7 @@ async fn remove_all_between_pages(remover: &Session) {
 async fn a_poll_that_waited_while_its_events_were_removed_tells_of_the_gap() {
     let database = database_with_orders().await;
     let (session, remover) = (database.connect().await, database.connect().await);
-    let daemon = Daemon::start(&database.conninfo()).await;
+    let daemon = forgetful(&database.conninfo()).start().await;
     let mut stream = Sse::open(&daemon, &ann(), INSERTED).await;
     session.run("insert into orders values (1)").await;
     let first = stream.next().await;
@@ -95,7 +95,7 @@ async fn a_poll_that_waited_while_its_events_were_removed_tells_of_the_gap() {
 async fn a_replay_that_waited_while_its_events_were_removed_tells_of_the_gap() {
     let database = database_with_orders().await;
     let (session, remover) = (database.connect().await, database.connect().await);
-    let daemon = Daemon::start(&database.conninfo()).await;
+    let daemon = forgetful(&database.conninfo()).start().await;
     let mut stream = Sse::open(&daemon, &ann(), INSERTED).await;
     session.run("insert into orders values (1)").await;
     let first = cursor(&stream.next().await);
@@ -117,7 +117,7 @@ async fn a_replay_that_waited_while_its_events_were_removed_tells_of_the_gap() {
 async fn events_removed_between_two_pages_of_a_replay_are_told() {
     let database = database_with_orders().await;
     let (session, remover) = (database.connect().await, database.connect().await);
-    let daemon = Daemon::start(&database.conninfo()).await;
+    let daemon = forgetful(&database.conninfo()).start().await;
     let mut stream = Sse::open(&daemon, &ann(), INSERTED).await;
     session.run("insert into orders values (0)").await;
     let zero = cursor(&stream.next().await);
@@ -135,7 +135,7 @@ async fn events_removed_between_two_pages_of_a_replay_are_told() {
 async fn events_removed_between_two_pages_of_a_backlog_are_told() {
     let database = database_with_orders().await;
     let (session, remover) = (database.connect().await, database.connect().await);
-    let daemon = Daemon::start(&database.conninfo()).await;
+    let daemon = forgetful(&database.conninfo()).start().await;
     let mut stream = Sse::open(&daemon, &ann(), INSERTED).await;
     session.run(&format!("insert into orders select generate_series(1, {MANY})")).await;
     assert_eq!(id(&stream.next().await), 1);
@@ -151,7 +151,7 @@ async fn rows_read_while_events_were_removed_leave_a_cursor_that_goes_on() {
     let (session, remover, role) =
         (database.connect().await, database.connect().await, database.role().await);
     session.run(&format!("grant select on orders to {role}")).await;
-    let daemon = Daemon::builder(&database.conninfo()).env("TIDINGS_RESOLVE_ROLES", &role).start().await;
+    let daemon = forgetful(&database.conninfo()).env("TIDINGS_RESOLVE_ROLES", &role).start().await;
     let token =
         token_of(json!({ "sub": "ann", "tenant_id": "acme", "role": role }), Duration::from_secs(600));
     let rows = "subscription { orderInserted @initial { id } }";
@@ -176,7 +176,7 @@ async fn rows_of_a_table_without_events_leave_a_cursor_that_goes_on() {
     let (session, role) = (database.connect().await, database.role().await);
     session.run(&format!("grant select on orders to {role}; insert into orders values (1)")).await;
     session.run(REMOVE_ALL).await;
-    let daemon = Daemon::builder(&database.conninfo()).env("TIDINGS_RESOLVE_ROLES", &role).start().await;
+    let daemon = forgetful(&database.conninfo()).env("TIDINGS_RESOLVE_ROLES", &role).start().await;
     let token =
         token_of(json!({ "sub": "ann", "tenant_id": "acme", "role": role }), Duration::from_secs(600));
     let mut initial = Sse::open(&daemon, &token, "subscription { orderInserted @initial { id } }").await;

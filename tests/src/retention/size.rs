@@ -9,8 +9,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::client::run;
+use super::forgetful;
 use crate::streaming::exactly_once::{LAST_ROW, SETUP, connect, transaction};
-use crate::support::daemon::Daemon;
 use crate::support::database::{Database, Session};
 use crate::support::within;
 
@@ -59,7 +59,7 @@ async fn above_the_size_cap_the_oldest_events_go_while_writers_write_and_everybo
     session.run("alter table counters add column padding text default repeat('x', 1000)").await;
     set(&session, "tidings.max_size", "1MB").await;
     set(&session, "tidings.size_cap_action", "remove_oldest").await;
-    let daemon = Daemon::start(&database.conninfo()).await;
+    let daemon = forgetful(&database.conninfo()).start().await;
     let (daemon, is_over) = (Arc::new(daemon), Arc::new(AtomicBool::new(false)));
     let clients: Vec<_> = (0..3)
         .map(|seed| {

@@ -141,13 +141,28 @@ impl Cluster {
         std::fs::read_to_string(self.directory.join("server.log")).expect("the server's log can be read")
     }
 
+    /// Sets how large a file may become that its processes write, and those that begin from now on.
+    pub fn limit_files(&self, bytes: &str) {
+        for pid in self.processes() {
+            // Some may have ended meanwhile.
+            let limit = format!("--fsize={bytes}:unlimited");
+            let _ = quiet(as_user_of_server("prlimit").args(["--pid", &pid, &limit])).status();
+        }
+    }
+
+    /// Its processes, of which the first is the parent of the others.
+    fn processes(&self) -> Vec<String> {
+        let file = std::fs::read_to_string(self.directory.join("postmaster.pid")).expect("the server runs");
+        let postmaster = file.lines().next().expect("it begins with the process").to_owned();
+        let mut all = children(&postmaster);
+        all.insert(0, postmaster);
+        all
+    }
+
     /// Kills all of its processes at once, as a machine that loses its power does.
     pub fn kill(&self) {
-        let file = std::fs::read_to_string(self.directory.join("postmaster.pid")).expect("the server runs");
-        let postmaster = file.lines().next().unwrap();
-        let mut all = children(postmaster);
-        // The parent first: it must not tidy up after the others, some of which go by themselves then.
-        all.insert(0, postmaster.to_owned());
+        // The parent comes first: it must not tidy up after the others, some of which go by themselves then.
+        let all = self.processes();
         let _ = quiet(Command::new("kill").arg("-KILL").args(&all)).status();
         let began = Instant::now();
         // A process whose end its parent has not looked at still counts for the next server.
@@ -194,17 +209,21 @@ pub fn signal(name: &str, pid: &str) {
     run(Command::new("kill").args([&format!("-{name}"), pid]));
 }
 
-/// A program of the server; as its user if we are root, because PostgreSQL refuses root.
+/// A program of the server, as its user.
 fn server(program: &str) -> Command {
     let binaries = std::env::var("TIDINGS_TEST_PGBIN").expect("TIDINGS_TEST_PGBIN; run `make test`");
-    let path = format!("{binaries}/{program}");
+    as_user_of_server(&format!("{binaries}/{program}"))
+}
+
+/// A program; as another user if we are root, because PostgreSQL refuses root.
+fn as_user_of_server(program: &str) -> Command {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
     let mut command = if is_root {
         let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--", &path]);
+        command.args(["-u", "postgres", "--", program]);
         command
     } else {
-        Command::new(path)
+        Command::new(program)
     };
     command.current_dir(std::env::temp_dir());
     command

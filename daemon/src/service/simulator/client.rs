@@ -86,15 +86,7 @@ impl Client {
     /// Comes to a node, with its cursor if it has one. Whoever ended in a gap goes on with what is left.
     pub(super) fn come(&mut self, node: &Node, random: &mut StdRng) {
         self.ended = false;
-        let interest = Interest {
-            topics: self.channels.iter().map(|channel| Topic::Channel(channel.to_string().into())).collect(),
-            constraints: Vec::new(),
-            residual: None,
-            projection: Arc::new(ById),
-            deferral: None,
-            throttle: None,
-            beginning: None,
-        };
+        let interest = self.interest();
         let (hub, identity) = (node.hub.clone(), Arc::new(Identity::default()));
         let limits = MailboxLimits { messages: random.random_range(2..=self.limits.messages), ..self.limits };
         let mailbox = Arc::new(Mailbox::new(limits));
@@ -116,6 +108,26 @@ impl Client {
             }
         };
         self.stream = Some(Stream { hub, mailbox, subscribed });
+    }
+
+    fn interest(&self) -> Interest {
+        Interest {
+            topics: self.channels.iter().map(|channel| Topic::Channel(channel.to_string().into())).collect(),
+            constraints: Vec::new(),
+            residual: None,
+            projection: Arc::new(ById),
+            deferral: None,
+            throttle: None,
+            beginning: None,
+        }
+    }
+
+    /// The schema is loaded anew: the subscription goes on by another plan, which gives the same results. Whether there
+    /// was one.
+    pub(super) fn reload(&self) -> bool {
+        let Some(stream) = &self.stream else { return false };
+        stream.hub.replace(&stream.subscribed, self.interest());
+        true
     }
 
     /// Reads what there is.
