@@ -15,6 +15,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Before the first call: a daemon that does not live for long shall have made one.
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
 
+/// It refuses others.
+const ISOLATION: &str = "set default_transaction_isolation = 'read committed'";
+
 /// One call.
 const MAINTAIN: &str = "\
     select report::text, (report -> 'busy')::bool, (report ->> 'call_again_s')::float8, \
@@ -57,7 +60,11 @@ pub async fn maintain(database: Config, metrics: DatabaseMetrics) {
 async fn once(database: &Config) -> Result<Done, SessionError> {
     let (client, connection) = connect(database, "tidings maintain").await?;
     let task = tokio::spawn(connection);
-    let row = in_time(async { client.query_one(MAINTAIN, &[]).await.map_err(SessionError::Query) }).await;
+    let row = in_time(async {
+        client.batch_execute(ISOLATION).await.map_err(SessionError::Query)?;
+        client.query_one(MAINTAIN, &[]).await.map_err(SessionError::Query)
+    })
+    .await;
     task.abort();
     let row = row?;
     let pause = Duration::try_from_secs_f64(row.get(2)).unwrap_or(PAUSE_MAX).min(PAUSE_MAX);
