@@ -3,10 +3,10 @@
 #   PG_CONFIG=/path/to/pg_config   build against, install into and run that PostgreSQL (14 to 18)
 #   CARGO_TARGET_DIR=...           build there instead of in target/
 
-.PHONY: help demo install test lint fmt ui bench bench-writes endurance fuzz clean
+.PHONY: help demo install test test-faults soak lint fmt ui bench bench-writes endurance fuzz clean
 
 help: ## Say what there is
-	@sed -n 's/^\([a-z-]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 demo: ## A shop with live traffic in a private PostgreSQL, streamed to you until Ctrl-C
 	@scripts/demo.sh
@@ -39,6 +39,12 @@ endurance: ## What 100,000 clients of each transport leave behind, and what stre
 
 fuzz: ## Ten minutes of inputs that nobody foresaw; what fails is kept in tests/corpus/fuzz
 	@scripts/fuzz.sh
+
+test-faults: ## Everything fails while 200 clients over every transport come and go; each history reconciled
+	@scripts/test-faults.sh
+
+soak: ## Steady load for MINUTES (10): slopes of memory, open files and lag
+	@scripts/soak.sh $(MINUTES)
 
 clean: ## Stop private clusters and remove what was built
 	@scripts/clean.sh

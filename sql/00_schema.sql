@@ -55,3 +55,22 @@ as $$
 $$;
 comment on function tidings.history_id() is
     'Hash of system identifier, timeline, database and a random id; part of every cursor.';
+
+-- A database whose files were put back to an earlier state gives ids and transactions to other events, and nothing
+-- in it tells. Whoever has seen an id that was never drawn here knows, and begins another history: then every
+-- cursor from before is told so, however many events come to be stored. Several nodes may notice; the first does it.
+create function tidings.begin_history(known bigint, seen_id bigint) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from tidings.history for update;
+    if tidings.history_id() <> known or seen_id <= (select last_value from tidings.events_id_seq) then
+        return false;
+    end if;
+    update tidings.history set random_id = gen_random_uuid(), started_at = clock_timestamp();
+    return true;
+end
+$$;
+comment on function tidings.begin_history(bigint, bigint) is
+    'Makes this another history, if it is still the known one and the id was never drawn in it. For the daemon.';

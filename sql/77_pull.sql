@@ -109,7 +109,10 @@ create function tidings.read_events(after_cursor text, channel text, max_rows in
 returns setof tidings.event_and_cursor
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+-- Whatever statistics say: indexes, in their order, as far as needed. A backlog must not be sorted for its first page.
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 set max_parallel_workers_per_gather = 0
 set jit = off
 as $$
@@ -128,6 +131,8 @@ create function tidings.read_events(
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 set max_parallel_workers_per_gather = 0
 set jit = off
 as $$

@@ -45,7 +45,8 @@ begin
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents, '
         'tidings.nodes, tidings.node_connections to %s', role);
     execute format('grant select on tidings.revocations, tidings.active_connections to %s', role);
-    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
+    execute format('grant execute on function tidings.history_id(), tidings.begin_history(bigint, bigint), '
+        'tidings.maintain(), tidings.stats(), '
         'tidings.policies_of(oid, oid), tidings.select_policies(oid, name), '
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '

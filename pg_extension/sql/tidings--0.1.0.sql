@@ -56,6 +56,25 @@ $$;
 comment on function tidings.history_id() is
     'Hash of system identifier, timeline, database and a random id; part of every cursor.';
 
+-- A database whose files were put back to an earlier state gives ids and transactions to other events, and nothing
+-- in it tells. Whoever has seen an id that was never drawn here knows, and begins another history: then every
+-- cursor from before is told so, however many events come to be stored. Several nodes may notice; the first does it.
+create function tidings.begin_history(known bigint, seen_id bigint) returns boolean
+language plpgsql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform from tidings.history for update;
+    if tidings.history_id() <> known or seen_id <= (select last_value from tidings.events_id_seq) then
+        return false;
+    end if;
+    update tidings.history set random_id = gen_random_uuid(), started_at = clock_timestamp();
+    return true;
+end
+$$;
+comment on function tidings.begin_history(bigint, bigint) is
+    'Makes this another history, if it is still the known one and the id was never drawn in it. For the daemon.';
+
 -- The durable queue. Three fixed slots by clock time, (epoch / retention) mod 3: retention truncates
 -- the oldest slot instead of deleting rows, and no insert ever waits for a partition to be made.
 
@@ -2422,7 +2441,10 @@ create function tidings.read_events(after_cursor text, channel text, max_rows in
 returns setof tidings.event_and_cursor
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
+-- Whatever statistics say: indexes, in their order, as far as needed. A backlog must not be sorted for its first page.
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 set max_parallel_workers_per_gather = 0
 set jit = off
 as $$
@@ -2441,6 +2463,8 @@ create function tidings.read_events(
 language plpgsql stable security definer
 set search_path = pg_catalog, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 set max_parallel_workers_per_gather = 0
 set jit = off
 as $$
@@ -2679,7 +2703,8 @@ begin
     execute format('grant select, insert, update, delete on tidings.connections, tidings.documents, '
         'tidings.nodes, tidings.node_connections to %s', role);
     execute format('grant select on tidings.revocations, tidings.active_connections to %s', role);
-    execute format('grant execute on function tidings.history_id(), tidings.maintain(), tidings.stats(), '
+    execute format('grant execute on function tidings.history_id(), tidings.begin_history(bigint, bigint), '
+        'tidings.maintain(), tidings.stats(), '
         'tidings.policies_of(oid, oid), tidings.select_policies(oid, name), '
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '

@@ -32,6 +32,17 @@ pub(super) fn run(config: &Config) -> Result<(), Failure> {
         for problem in schema.problems() {
             println!("warning:       {problem}");
         }
+        match service::wake_up(config)?.as_str() {
+            "coalesced" => println!("wake-up:       coalesced, one NOTIFY for many commits"),
+            "off" => println!(
+                "warning:       tidings.notify is off for the daemon's role; if it is for writers, their events wait for the \
+                 next poll"
+            ),
+            _ => println!(
+                "wake-up:       direct: transactions with events commit one after the other; busy writers want \
+                 shared_preload_libraries = 'tidings' and tidings.database"
+            ),
+        }
         for role in service::unusable_roles(config)? {
             println!(
                 "warning:       role {role:?} of a setting resolve.* does not exist, or the daemon's role is not a \

@@ -15,7 +15,9 @@ use crate::shutdown::Shutdown;
 use crate::source::catalog::Catalog;
 use crate::source::memory;
 use crate::source::postgres::functions::PostgresFunctions;
-use crate::source::postgres::{PostgresOptions, PostgresSource, inspect, maintain, missing_roles, watch};
+use crate::source::postgres::{
+    PostgresOptions, PostgresSource, inspect, maintain, missing_roles, wake_up_mode, watch,
+};
 use crate::store::control::Control;
 use crate::store::memory::MemoryStore;
 use crate::store::postgres::{PostgresStore, missing_privileges as missing_privileges_of_store};
@@ -145,6 +147,13 @@ pub(super) fn unusable_roles(config: &Config) -> Result<Vec<String>, Failure> {
     let options = postgres(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     Ok(runtime.block_on(missing_roles(&options, &roles))?)
+}
+
+/// How writers wake the daemon.
+pub(super) fn wake_up(config: &Config) -> Result<String, Failure> {
+    let options = postgres(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok(runtime.block_on(wake_up_mode(&options))?)
 }
 
 /// Privileges that the store of reservations lacks.

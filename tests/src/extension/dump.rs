@@ -1,6 +1,8 @@
 //! pg_dump and restore keep what is attached and carry no events.
 
+use crate::support::daemon::{Daemon, token};
 use crate::support::database::{Database, within};
+use crate::support::sse::Sse;
 use tokio::process::Command;
 
 async fn output(program: &str, arguments: &[&str]) -> String {
@@ -117,4 +119,42 @@ async fn one_dumped_table_without_its_registration_can_be_written() {
     assert_eq!(session.events().await.len(), 1);
     session.run("select detach_trigger('shop.t')").await;
     assert_eq!(session.line("select count(*) from pg_trigger where tgname like '!tidings%'").await, "0");
+}
+
+/// What a restored copy has is another history: the place of the original is taken while a daemon follows it.
+#[tokio::test]
+async fn a_copy_that_takes_the_place_of_the_original_is_told_to_everybody() {
+    let (original, restored) = (Database::new().await, Database::empty().await);
+    original.connect().await.run("select publish_event('c', 'e', '1')").await;
+    copy(&original, &restored, &[]).await;
+    let daemon = Daemon::start(&original.conninfo()).await;
+    let ann = token("ann", "acme");
+    let query = r#"subscription { events(channel: "c") { data } }"#;
+    let mut stream = Sse::open(&daemon, &ann, query).await;
+    let session = original.connect().await;
+    session.run("select publish_event('c', 'e', '2')").await;
+    let cursor = stream.next().await["extensions"]["cursor"].as_str().unwrap().to_owned();
+    let old = session.line("select current_database()").await;
+    let new = restored.connect().await.line("select current_database()").await;
+    drop(session);
+    let elsewhere = Database::empty().await;
+    let operator = elsewhere.connect().await;
+    operator.run(&format!("alter database {old} allow_connections false")).await;
+    let others = format!("from pg_stat_activity where datname in ('{old}', '{new}')");
+    within("the end of all connections", async {
+        operator.run(&format!("select pg_terminate_backend(pid) {others}")).await;
+        while operator.line(&format!("select count(*) {others}")).await != "0" {}
+    })
+    .await;
+    for (from, to) in [(&old, "put_aside"), (&new, old.as_str()), (&"put_aside".to_owned(), new.as_str())] {
+        operator.run(&format!("alter database {from} rename to {to}")).await;
+    }
+    let told = stream.next().await["errors"][0]["extensions"].take();
+    assert_eq!(told["code"], "CURSOR_HISTORY_CHANGED", "{told}");
+    let mut back = Sse::resume(&daemon, &ann, query, &cursor).await;
+    let told = back.next().await["errors"][0]["extensions"].take();
+    assert_eq!(told["code"], "CURSOR_HISTORY_CHANGED", "{told}");
+    let mut back = Sse::resume(&daemon, &ann, query, told["oldestCursor"].as_str().unwrap()).await;
+    original.connect().await.run("select publish_event('c', 'e', '3')").await;
+    assert_eq!(back.next().await["data"]["events"]["data"], 3, "a copy has no events of the original");
 }

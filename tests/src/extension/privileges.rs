@@ -44,6 +44,7 @@ async fn the_same_role_can_neither_read_nor_forge_events() {
         "select tidings.stats()",
         "select tidings.maintain()",
         "select tidings.history_id()",
+        "select tidings.begin_history(0, 0)",
         "insert into tidings.events_0 select * from tidings.events_1",
         "select nextval('tidings.events_id_seq')",
         "select publish_event('c', 'e', '{}')",
@@ -164,7 +165,7 @@ async fn the_daemon_reads_events_and_keeps_reservations() {
     daemon
         .run(
             "select * from tidings.events, tidings.attachments, tidings.definitions, tidings.retention_floor, tidings.stats;
-             select tidings.history_id(), tidings.maintain(), tidings.stats(); listen tidings;
+             select tidings.history_id(), tidings.begin_history(0, 0), tidings.maintain(), tidings.stats(); listen tidings;
              insert into tidings.connections (token_hash, principal, expires_at) values ('\\x00', 'ada', now() + interval '1 h');
              insert into tidings.documents (token_hash, operation_id, number, query, bytes) values ('\\x00', '1', 1, 'subscription { a }', 1);
              update tidings.connections set node = 'n1', lease_until = now(); delete from tidings.connections;

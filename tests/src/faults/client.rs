@@ -9,13 +9,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidings_daemon::source::cursor::Cursor;
 use tokio::sync::{Barrier, Notify};
+use tokio::task::JoinHandle;
 
 use super::http::{multipart, reserved, sse};
 use super::ledger::Stored;
 use super::nodes::Nodes;
-use super::transport::{PATIENCE, Stream, Subscriber, Transport};
+use super::transport::{Stream, Subscriber, Transport, patience};
 use super::websocket::{LEGACY_WS, TRANSPORT_WS, websocket};
 use super::workload::{Change, TENANTS};
+use crate::support::STEP_TIME_MAX;
 
 /// Most results after which a client leaves of its own accord, unless it is told another number.
 const STAY_MAX: u32 = 2_000;
@@ -60,6 +62,20 @@ impl Counts {
                 return;
             }
             grown.await;
+        }
+    }
+
+    /// Waits until a client has ended, for as long as any still receives something.
+    pub(super) async fn end_of(&self, name: usize, mut client: JoinHandle<History>) -> History {
+        loop {
+            let before = self.received.load(Ordering::Relaxed);
+            match tokio::time::timeout(STEP_TIME_MAX, &mut client).await {
+                Ok(ended) => return ended.unwrap(),
+                Err(_) => {
+                    let received = self.received.load(Ordering::Relaxed);
+                    assert!(received > before, "client {name} does not end, and nobody receives anything");
+                }
+            }
         }
     }
 
@@ -175,7 +191,7 @@ impl Client {
     async fn read(&mut self, mut stream: Stream, wanted: u32, waits: &mut Option<Arc<Barrier>>) -> bool {
         let mut left = wanted;
         while left > 0 {
-            let said = match tokio::time::timeout(PATIENCE, stream.next()).await {
+            let said = match tokio::time::timeout(patience(), stream.next()).await {
                 Ok(Some(said)) => said,
                 nothing => {
                     if nothing.is_err() {

@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use super::transport::{PATIENCE, Said, Stream, Subscriber};
+use super::transport::{Said, Stream, Subscriber, patience};
 use super::workload::QUERY;
 
 fn client() -> Client {
@@ -13,7 +13,7 @@ fn client() -> Client {
 
 /// The answer, unless none came or the daemon refuses now.
 async fn send(request: RequestBuilder) -> Option<Response> {
-    tokio::time::timeout(PATIENCE, request.send()).await.ok()?.ok()
+    tokio::time::timeout(patience(), request.send()).await.ok()?.ok()
 }
 
 fn operation(extensions: Value) -> String {

@@ -5,11 +5,12 @@
 //! `workload` is what is written; `transport` (with `http` and `websocket`) how clients subscribe; `client` one
 //! that comes back whatever happens; `nodes` the daemons and the network around them; `ledger` reconciles. The tests:
 //! `everything` is all faults but promotion, one after the other; `standby` promotes one; in `network` nothing but the
-//! network fails; `places` takes cursors from node to node;
-//! `held` is what is not delivered before a standby has it. The database's resources: `clock`, `disk`, `queue`.
+//! network fails; `places` takes cursors from node to node; `held` is what is not delivered before a standby has it. The
+//! database's resources: `clock`, `disk`, `queue`. In `soak` nothing fails, for a long time.
 //!
 //! `make test-faults` is the long form. Sizes: `TIDINGS_FAULT_WRITERS`, `TIDINGS_FAULT_CLIENTS`, `TIDINGS_FAULT_ROUNDS`.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 mod workload;
@@ -42,6 +43,8 @@ mod disk;
 
 mod queue;
 
+mod soak;
+
 /// How much of everything there is.
 #[derive(Debug, Clone, Copy)]
 struct Sizes {
@@ -54,7 +57,12 @@ struct Sizes {
 impl Sizes {
     /// Those of the environment, else those of the short form.
     fn get() -> Self {
-        Self { writers: size("WRITERS", 24), clients: size("CLIENTS", 12), rounds: size("ROUNDS", 1) }
+        static SIZES: LazyLock<Sizes> = LazyLock::new(|| Sizes {
+            writers: size("WRITERS", 24),
+            clients: size("CLIENTS", 12),
+            rounds: size("ROUNDS", 1),
+        });
+        *SIZES
     }
 
     /// How often each writer begins a transaction: what is written reaches half of the clients, and a machine of two

@@ -12,8 +12,8 @@ use crate::support::within;
 /// Variables of a daemon's environment.
 pub(super) type Settings = &'static [(&'static str, &'static str)];
 
-/// So that mailboxes overflow now and then.
-const SMALL: Settings = &[("TIDINGS_MAILBOX_MESSAGES", "500")];
+/// So that mailboxes overflow now and then, and some of those who come back need the database and some do not.
+const SMALL: Settings = &[("TIDINGS_MAILBOX_MESSAGES", "500"), ("TIDINGS_RING_EVENTS", "500")];
 
 /// Two daemons on one database.
 pub(super) struct Nodes([Node; 2]);

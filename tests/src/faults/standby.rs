@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::Barrier;
@@ -17,7 +18,7 @@ use crate::support::cluster::Cluster;
 use crate::support::daemon::{Daemon, token};
 use crate::support::proxy::Proxy;
 use crate::support::sse::Sse;
-use crate::support::within;
+use crate::support::{STEP_TIME_MAX, within};
 
 /// Results for each client, on average, between two steps.
 const RESULTS_BETWEEN: usize = 100;
@@ -43,7 +44,7 @@ impl Scene {
         let primary = Cluster::start_primary();
         connect(&primary.url("postgres")).await.unwrap().batch_execute(SETUP).await.unwrap();
         let link = Proxy::to(primary.port).await;
-        let standby = make_standby(&primary, &link).await;
+        let standby = primary.standby_by(link.port());
         let nodes = Arc::new(if known {
             Nodes::start_with_standby(primary.port, standby.port).await
         } else {
@@ -63,7 +64,13 @@ impl Scene {
     }
 
     async fn more(&self) {
-        within("more results", self.counts.more(self.clients.len() * RESULTS_BETWEEN)).await;
+        self.in_time("more results", self.counts.more(self.clients.len() * RESULTS_BETWEEN)).await;
+    }
+
+    /// As `within`, but many clients take their time.
+    async fn in_time(&self, what: &str, work: impl Future<Output = ()>) {
+        let time = STEP_TIME_MAX + Duration::from_secs(self.clients.len() as u64);
+        tokio::time::timeout(time, work).await.unwrap_or_else(|_| panic!("{what} took longer than {time:?}"));
     }
 
     /// The standby takes over; returns once everybody has been told, and everything has been read.
@@ -72,24 +79,15 @@ impl Scene {
             node.is_unready_because("standby").await;
         }
         self.standby.pg_ctl("promote");
-        within("everybody to be told", self.counts.gaps(self.clients.len())).await;
+        self.in_time("everybody to be told", self.counts.gaps(self.clients.len())).await;
         self.more().await;
         std::mem::replace(&mut self.writers, Writers::none()).finish(&self.url).await;
         let mut histories = Vec::new();
-        for client in self.clients.drain(..) {
-            histories.push(within("a client's end", client).await.unwrap());
+        for (number, client) in self.clients.drain(..).enumerate() {
+            histories.push(self.counts.end_of(number, client).await);
         }
         histories
     }
-}
-
-/// `pg_basebackup` waits for its end, and so it must not stand in the way of the proxy that it goes by.
-async fn make_standby(primary: &Cluster, link: &Proxy) -> Cluster {
-    let port = link.port();
-    std::thread::scope(|scope| {
-        let made = scope.spawn(|| primary.standby_by(port));
-        tokio::task::block_in_place(|| made.join().unwrap())
-    })
 }
 
 /// What was received before and after the one gap that there was.
@@ -164,9 +162,11 @@ async fn an_old_primary_that_goes_on_is_not_read_for_those_who_come_back() {
     let session = connect(&primary.url("postgres")).await.unwrap();
     session.batch_execute("create extension tidings").await.unwrap();
     let link = Proxy::to(primary.port).await;
-    let standby = make_standby(&primary, &link).await;
+    let standby = primary.standby_by(link.port());
     let way = Proxy::to(primary.port).await;
-    let daemon = Daemon::start(&format!("postgres://postgres@{}/postgres", way.address)).await;
+    let url = format!("postgres://postgres@{}/postgres", way.address);
+    // Whoever comes back needs the database.
+    let daemon = Daemon::builder(&url).env("TIDINGS_RING_EVENTS", "0").start().await;
     let ann = token("ann", "acme");
     let query = r#"subscription { events(channel: "c") { data } }"#;
     let mut stream = Sse::open(&daemon, &ann, query).await;

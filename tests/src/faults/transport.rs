@@ -6,10 +6,14 @@ use std::time::Duration;
 use futures_util::stream::BoxStream;
 use serde_json::{Value, json};
 
+use super::Sizes;
 use crate::support::daemon::token_of;
 
-/// A client waits no longer than this for a daemon to say anything.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+/// A client waits no longer than this for a daemon to say anything: longer if there are many, or a busy machine looks like
+/// a broken one, and all they do is to come again.
+pub(super) fn patience() -> Duration {
+    Duration::from_secs(3) + Duration::from_millis(40) * u32::try_from(Sizes::get().clients).unwrap()
+}
 
 /// Longer than any run.
 const TOKEN_LIFE: Duration = Duration::from_secs(30 * 86_400);

@@ -6,7 +6,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use super::transport::{PATIENCE, Said, Stream, Subscriber};
+use super::transport::{Said, Stream, Subscriber, patience};
 use super::workload::QUERY;
 
 /// What a protocol calls things.
@@ -21,10 +21,10 @@ pub(super) const LEGACY_WS: Protocol = Protocol { name: "graphql-ws", subscribe:
 pub(super) async fn websocket(address: &str, subscriber: &Subscriber, protocol: &Protocol) -> Option<Stream> {
     let mut request = format!("ws://{address}/graphql").into_client_request().unwrap();
     request.headers_mut().insert("sec-websocket-protocol", protocol.name.parse().unwrap());
-    let (mut socket, _) = tokio::time::timeout(PATIENCE, connect_async(request)).await.ok()?.ok()?;
+    let (mut socket, _) = tokio::time::timeout(patience(), connect_async(request)).await.ok()?.ok()?;
     let init = json!({ "type": "connection_init", "payload": { "token": subscriber.token } });
     socket.send(Message::text(init.to_string())).await.ok()?;
-    let Ok(Some(Ok(Message::Text(_)))) = tokio::time::timeout(PATIENCE, socket.next()).await else {
+    let Ok(Some(Ok(Message::Text(_)))) = tokio::time::timeout(patience(), socket.next()).await else {
         return None;
     };
     let mut extensions = json!({ "acknowledge": true });

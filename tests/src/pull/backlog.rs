@@ -33,6 +33,10 @@ async fn most_blocks(session: &Session, start: &str, channel: &str) -> (usize, u
 #[tokio::test]
 async fn a_page_of_three_times_as_much_touches_as_many_blocks() {
     let (database, session, start) = beginning().await;
+    for slot in 0..3 {
+        // There are statistics when the test says so, and none before.
+        session.run(&format!("alter table tidings.events_{slot} set (autovacuum_enabled = off)")).await;
+    }
     // Began before everything else, and has ids below and above it.
     let slow = database.connect().await;
     let some = "select publish_event('slow', 'e', '0') from generate_series(1, 5)";
@@ -40,8 +44,10 @@ async fn a_page_of_three_times_as_much_touches_as_many_blocks() {
     session.run("select publish_event('first', 'e', '1')").await;
     let start = page(&session, Some(&start), 10).await.end;
     slow.run(&format!("{some}; commit")).await;
-    let (mut stored, mut most) = (0, [0, 0]);
-    for (size, most) in BACKLOGS.into_iter().zip(&mut most) {
+    let mut stored = 0;
+    let channels = [("null", 2_000), ("'many'", 2_000), ("'slow'", 10)];
+    let mut most: [Vec<u64>; 3] = Default::default();
+    for size in BACKLOGS {
         let many = format!(
             "do $$ begin for batch in 1..{} loop
                 perform publish_event('many', 'e', to_jsonb(n)) from generate_series(1, 1000) n; commit;
@@ -52,15 +58,18 @@ async fn a_page_of_three_times_as_much_touches_as_many_blocks() {
         stored = size;
         for statistics in ["", "analyze tidings.events"] {
             session.run(statistics).await;
-            for (channel, expected) in [("null", 2_000), ("'many'", 2_000), ("'slow'", 10)] {
+            for ((channel, expected), most) in channels.into_iter().zip(&mut most) {
                 let (events, blocks) = most_blocks(&session, &start, channel).await;
                 println!("{stored} events, channel {channel}, {statistics:?}: {blocks} blocks at most");
                 assert_eq!(events, expected);
-                *most = blocks.max(*most);
+                most.push(blocks);
             }
         }
     }
-    assert!(most[1] < most[0] + most[0] / 5, "{most:?}");
+    for blocks in most {
+        let (least, most) = (blocks.iter().min().unwrap(), blocks.iter().max().unwrap());
+        assert!(*most < least + least / 2, "{blocks:?}");
+    }
     assert_eq!(rest(&session, &start, 10_000).await.len(), stored + 10);
 }
 

@@ -136,5 +136,6 @@ async fn check_says_what_is_wrong_with_the_database() {
     client.run(&format!("select tidings.grant_daemon('{role}')")).await;
     let (ok, text) = check(&format!("{} user={role}", database.conninfo())).await;
     assert!(ok && text.contains("0 attached tables"), "{text}");
+    assert!(text.contains("wake-up:       direct"), "{text}");
     client.run(&format!("drop owned by {role}")).await;
 }

@@ -139,12 +139,7 @@ impl Daemon {
 
     /// The value of the first metric whose line begins with this text.
     pub async fn metric(&self, name: &str) -> String {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let request = client.get(format!("http://{}/metrics", self.address)).send();
-        let text = within("the metrics", request).await.unwrap().text().await.unwrap();
-        let line =
-            text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
-        line.rsplit(' ').next().unwrap().to_owned()
+        metric(&self.address, name).await
     }
 
     /// The memory that it holds, in KiB.
@@ -169,6 +164,15 @@ impl Daemon {
         self.signal("TERM").await;
         within("the daemon's exit", self.child.wait()).await.unwrap()
     }
+}
+
+/// The same at an address.
+pub async fn metric(address: &str, name: &str) -> String {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let request = client.get(format!("http://{address}/metrics")).send();
+    let text = within("the metrics", request).await.unwrap().text().await.unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+    line.rsplit(' ').next().unwrap().to_owned()
 }
 
 /// A token for a user of a tenant, good for ten minutes.

@@ -2,15 +2,19 @@
 
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt};
 use tokio_postgres::config::TargetSessionAttrs;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, NoTls, Row};
 
 use super::error::{ANSWER_TIME_MAX, SessionError, in_time, refuses_writes};
 
 /// What drives a client; it ends when the server or the client goes away.
 pub(crate) type Connection =
     tokio_postgres::Connection<tokio_postgres::Socket, tokio_postgres::tls::NoTlsStream>;
+
+/// Once one of several servers has refused, the others have this time: that one may be promoted any moment.
+const OTHERS_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// How to connect under a name that `pg_stat_activity` shows.
 pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
@@ -25,6 +29,27 @@ pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
         .keepalives_retries(3)
         .tcp_user_timeout(Duration::from_secs(10));
     config
+}
+
+/// What is asked once is asked of the present, whatever the database's default: `tidings.maintain()` refuses another.
+const ISOLATION: &str = "set default_transaction_isolation = 'read committed'";
+
+/// Connects for one question: a connection that idles for a minute serves nobody.
+pub(super) async fn ask(
+    config: &Config,
+    name: &str,
+    statement: &str,
+    parameters: &[&(dyn ToSql + Sync)],
+) -> Result<Vec<Row>, SessionError> {
+    let (client, connection) = connect(config, name).await?;
+    let task = tokio::spawn(connection);
+    let rows = in_time(async {
+        client.batch_execute(ISOLATION).await.map_err(SessionError::Query)?;
+        client.query(statement, parameters).await.map_err(SessionError::Query)
+    });
+    let rows = rows.await;
+    task.abort();
+    rows
 }
 
 /// Connects under a name.
@@ -43,7 +68,7 @@ pub(crate) async fn connect_to_any(config: &Config) -> Result<(Client, Connectio
     let each: Vec<Config> = (0..hosts).map(|index| only(config, index)).collect();
     let mut attempts: FuturesUnordered<_> = each.iter().map(|one| one.connect(NoTls)).collect();
     let mut told = None;
-    while let Some(attempt) = attempts.next().await {
+    while let Some(attempt) = next(&mut attempts, told.is_some()).await {
         match attempt {
             Ok(connected) => return Ok(connected),
             // A standby that is there says more than a server that is not.
@@ -54,6 +79,15 @@ pub(crate) async fn connect_to_any(config: &Config) -> Result<(Client, Connectio
     match told {
         Some(error) => Err(error),
         None => config.connect(NoTls).await,
+    }
+}
+
+/// The next attempt to end.
+async fn next<T>(attempts: &mut (impl Stream<Item = T> + Unpin), hurry: bool) -> Option<T> {
+    if hurry {
+        tokio::time::timeout(OTHERS_TIME_MAX, attempts.next()).await.unwrap_or_default()
+    } else {
+        attempts.next().await
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tokio_postgres::Config;
 
-use super::connection::connect;
-use super::error::{SessionError, in_time};
+use super::connection::ask;
+use super::error::SessionError;
 use crate::metrics::DatabaseMetrics;
 
 /// Longest pause between two calls, and the one after a failure. `tidings.maintain()` decides by the clock what is due,
@@ -14,9 +14,6 @@ const PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// Before the first call: a daemon that does not live for long shall have made one.
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
-
-/// It refuses others.
-const ISOLATION: &str = "set default_transaction_isolation = 'read committed'";
 
 /// One call.
 const MAINTAIN: &str = "\
@@ -56,17 +53,9 @@ pub async fn maintain(database: Config, metrics: DatabaseMetrics) {
     }
 }
 
-/// Connects for this one call: a connection held open for a minute of idling serves nobody.
 async fn once(database: &Config) -> Result<Done, SessionError> {
-    let (client, connection) = connect(database, "tidings maintain").await?;
-    let task = tokio::spawn(connection);
-    let row = in_time(async {
-        client.batch_execute(ISOLATION).await.map_err(SessionError::Query)?;
-        client.query_one(MAINTAIN, &[]).await.map_err(SessionError::Query)
-    })
-    .await;
-    task.abort();
-    let row = row?;
+    let rows = ask(database, "tidings maintain", MAINTAIN, &[]).await?;
+    let row = rows.first().ok_or(SessionError::Replaced)?;
     let pause = Duration::try_from_secs_f64(row.get(2)).unwrap_or(PAUSE_MAX).min(PAUSE_MAX);
     Ok(Done { report: row.get(0), busy: row.get(1), pause, removed: row.get(3) })
 }

@@ -36,12 +36,15 @@ mod earlier;
 
 mod roles;
 
+mod wake_up;
+
 pub(crate) use connection::{Connection, connect, connect_to_any, with_settings};
 pub(crate) use error::{SessionError, in_time};
 pub use maintain::maintain;
 pub use options::{ConnectionStringError, PostgresOptions};
 pub use roles::missing_roles;
 pub use state::watch;
+pub use wake_up::wake_up_mode;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -183,11 +186,15 @@ impl PostgresSource {
 
     async fn connect(&mut self) -> Result<Option<Step>, SessionError> {
         let (mut session, start) = Session::open(&self.options).await?;
+        if let Some(seen) = self.seen.as_ref().filter(|seen| session.was_put_back(seen, &start)) {
+            session.begin_history(seen).await?;
+            tracing::warn!(
+                "the database was put back to an earlier state; it is another history from now on"
+            );
+            return Ok(None);
+        }
         let gap = match &self.seen {
-            // Ids never go back, so a server that never drew one that we have seen was put back to an earlier state.
-            Some(seen) if seen.history != start.history || seen.top > session.last_id => {
-                Some(Gap::HistoryChanged)
-            }
+            Some(seen) if seen.history != start.history => Some(Gap::HistoryChanged),
             _ => self.expired.then_some(Gap::Expired),
         };
         let go_on = self.seen.is_some() && gap.is_none();

@@ -1,8 +1,7 @@
 //! Which roles the daemon may become.
 
 use super::PostgresOptions;
-use super::connection::connect;
-use super::error::{SessionError, in_time};
+use super::connection::ask;
 
 /// A role must exist, and the daemon's must be a member of it.
 const MISSING: &str = "\
@@ -15,13 +14,6 @@ const MISSING: &str = "\
 ///
 /// If the database cannot be asked.
 pub async fn missing_roles(options: &PostgresOptions, roles: &[String]) -> Result<Vec<String>, String> {
-    let ask = async {
-        let (client, connection) = connect(&options.database, "tidings check").await?;
-        let task = tokio::spawn(connection);
-        let rows =
-            in_time(async { client.query(MISSING, &[&roles]).await.map_err(SessionError::Query) }).await;
-        task.abort();
-        Ok(rows?.iter().map(|row| row.get(0)).collect())
-    };
-    ask.await.map_err(|error: SessionError| error.for_people())
+    let rows = ask(&options.database, "tidings check", MISSING, &[&roles]).await;
+    rows.map(|rows| rows.iter().map(|row| row.get(0)).collect()).map_err(|error| error.for_people())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
+use tokio_postgres::types::ToSql;
 
 use super::PostgresOptions;
 use super::connection::connect;
@@ -38,6 +39,10 @@ const START: &str = "\
            greatest((select max(id) from tidings.events), (select top from tidings.retention_floor)), \
            'tidings.events'::regclass::oid, \
            (select last_value from tidings.events_id_seq)";
+
+/// The database is in an earlier state than one that was seen: has it be another history from now on. The polling
+/// connection does not write otherwise. Parameters: the history, and the highest id that was seen.
+const BEGIN_HISTORY: &str = "select tidings.begin_history($1, $2)";
 
 /// Both connections, ready.
 #[derive(Debug)]
@@ -76,6 +81,26 @@ impl Session {
         let start = Cursor { history, top: row.get(2), seen: Arc::new(seen), within: None, left: Vec::new() };
         let poller = Poller::new(client, row.get(3)).await?;
         Ok((Self { poller, listener, last_id: row.get(4), task }, start))
+    }
+}
+
+impl Session {
+    /// Whether the server has never drawn an id that was seen in its history: ids never go back, so its files were put
+    /// back to an earlier state.
+    pub(super) fn was_put_back(&self, seen: &Cursor, start: &Cursor) -> bool {
+        seen.history == start.history && seen.top > self.last_id
+    }
+
+    /// Begins another history, unless another node has done so; this session is of no use then.
+    pub(super) async fn begin_history(&self, seen: &Cursor) -> Result<(), SessionError> {
+        let client = &self.poller.client;
+        in_time(async {
+            client.batch_execute("begin read write").await.map_err(SessionError::Query)?;
+            let parameters: [&(dyn ToSql + Sync); 2] = [&seen.history.cast_signed(), &seen.top];
+            client.execute(BEGIN_HISTORY, &parameters).await.map_err(SessionError::Query)?;
+            client.batch_execute("commit").await.map_err(SessionError::Query)
+        })
+        .await
     }
 }
 

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::{Config, Row};
 
-use super::connection::connect;
-use super::error::{SessionError, in_time};
+use super::connection::ask;
 use crate::metrics::DatabaseMetrics;
 
 /// Pause between two readings: half of the shortest time after which anybody would want to be called.
@@ -25,8 +24,8 @@ const STATE: &str = "\
 /// reading.
 pub async fn watch(database: Config, metrics: DatabaseMetrics) {
     loop {
-        match read(&database).await {
-            Ok(row) => note(&row, &metrics),
+        match ask(&database, "tidings state", STATE, &[]).await {
+            Ok(rows) => rows.iter().for_each(|row| note(row, &metrics)),
             Err(error) => {
                 tracing::warn!(error = %error.for_people(), "the state of the database cannot be read; trying again");
             }
@@ -34,15 +33,6 @@ pub async fn watch(database: Config, metrics: DatabaseMetrics) {
         // Several daemons started together spread out.
         tokio::time::sleep(PERIOD.mul_f64(rand::random_range(0.75..1.25))).await;
     }
-}
-
-/// Connects for this one reading, as for maintenance.
-async fn read(database: &Config) -> Result<Row, SessionError> {
-    let (client, connection) = connect(database, "tidings state").await?;
-    let task = tokio::spawn(connection);
-    let row = in_time(async { client.query_one(STATE, &[]).await.map_err(SessionError::Query) }).await;
-    task.abort();
-    row
 }
 
 fn note(row: &Row, metrics: &DatabaseMetrics) {
