@@ -31,6 +31,9 @@ pub(crate) fn with_settings(config: &Config, name: &str) -> Config {
     config
 }
 
+/// What is asked once is asked of the present, whatever the database's default: `tidings.maintain()` refuses another.
+const ISOLATION: &str = "set default_transaction_isolation = 'read committed'";
+
 /// Connects for one question: a connection that idles for a minute serves nobody.
 pub(super) async fn ask(
     config: &Config,
@@ -40,8 +43,11 @@ pub(super) async fn ask(
 ) -> Result<Vec<Row>, SessionError> {
     let (client, connection) = connect(config, name).await?;
     let task = tokio::spawn(connection);
-    let rows =
-        in_time(async { client.query(statement, parameters).await.map_err(SessionError::Query) }).await;
+    let rows = in_time(async {
+        client.batch_execute(ISOLATION).await.map_err(SessionError::Query)?;
+        client.query(statement, parameters).await.map_err(SessionError::Query)
+    });
+    let rows = rows.await;
     task.abort();
     rows
 }

@@ -19,10 +19,14 @@ use crate::source::snapshot::Snapshot;
 /// Custom plans, because only the actual snapshot tells the planner how few rows are new; no
 /// sequential scan and no parallel workers, because a poll must cost the same on a large table; no
 /// JIT, because it costs more than the poll.
+///
+/// Read committed, whatever the database's default: then a statement's snapshot is taken once it is planned, and planning
+/// locks every slot. A snapshot from before that would not show what retention removes while the lock is waited for,
+/// nor that anything was removed.
 pub const SESSION_SETTINGS: &str = "\
     set plan_cache_mode = force_custom_plan; set enable_seqscan = off; \
     set max_parallel_workers_per_gather = 0; set jit = off; set search_path = pg_catalog, pg_temp; \
-    set default_transaction_read_only = on; set statement_timeout = '30s'; \
+    set default_transaction_isolation = 'read committed'; set default_transaction_read_only = on; set statement_timeout = '30s'; \
     set idle_in_transaction_session_timeout = '60s'";
 
 /// A standby can neither be listened to nor tailed.
