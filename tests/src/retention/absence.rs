@@ -145,17 +145,7 @@ async fn stays_open(end: &str) {
         writer.run("set tidings.notify = off").await;
         loop {
             writer.run(&format!("begin; insert into orders values ({id})")).await;
-<<<<<<< HEAD
             if writer.line(&apart).await == "t" {
-=======
-            let apart = "select count(distinct slot) = 2 from tidings.events
-                         where id in (2, (select max(id) from tidings.events))";
-            // To look locks every slot until it is taken back.
-            writer.run("savepoint look").await;
-            let is_apart = writer.line(apart).await == "t";
-            writer.run("rollback to look").await;
-            if is_apart {
->>>>>>> 40ce503386ae3c8b09e67eadd76e05bc57bd8dd6
                 break;
             }
             writer.run("rollback").await;
