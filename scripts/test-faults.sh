@@ -4,7 +4,7 @@
 #
 #   scripts/test-faults.sh [FILTER]    the tests whose name contains FILTER; default: all of them
 #
-# Sizes: TIDINGS_FAULT_WRITERS (24), TIDINGS_FAULT_CLIENTS (200), TIDINGS_FAULT_ROUNDS (3: how often each fault
+# Sizes: TIDINGS_FAULT_WRITERS (24), TIDINGS_FAULT_CLIENTS (200), TIDINGS_FAULT_ROUNDS (2: how often each fault
 # happens). Each client's history is reconciled with the table; any line that does not add up fails the run.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
@@ -36,7 +36,7 @@ export TIDINGS_TEST_PGBIN=$pg_bin
 export TIDINGS_BIN=$target/debug/tidings
 export TIDINGS_FAULT_WRITERS=${TIDINGS_FAULT_WRITERS:-24}
 export TIDINGS_FAULT_CLIENTS=${TIDINGS_FAULT_CLIENTS:-200}
-export TIDINGS_FAULT_ROUNDS=${TIDINGS_FAULT_ROUNDS:-3}
+export TIDINGS_FAULT_ROUNDS=${TIDINGS_FAULT_ROUNDS:-2}
 
 # Each client is a socket on both sides of a proxy.
 ulimit -n "$(ulimit -Hn)"

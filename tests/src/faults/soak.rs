@@ -60,6 +60,9 @@ impl Series {
 
     /// Prints what it was and how it grew; whether that is within its bound.
     fn report(&self) -> bool {
+        let tenths: Vec<String> =
+            (0..10).map(|tenth| format!("{:.0}", self.points[self.points.len() * tenth / 10].1)).collect();
+        println!("{} from tenth to tenth of the time: {} {}", self.name, tenths.join(", "), self.unit);
         let points = &self.points[(self.points.len() as f64 * WARM_UP) as usize..];
         let (first, last) = (points[0], points[points.len() - 1]);
         let slope = slope(points);
