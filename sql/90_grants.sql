@@ -51,7 +51,8 @@ begin
         'tidings.rows_query(oid, name), tidings.require_readable_rows(tidings.attachments, name, oid), '
         'tidings.json_casts(oid), tidings.base_type(oid), '
         'tidings.trigger_condition(oid), tidings.key_text(text, oid), tidings.key_columns(regclass), '
-        'tidings.settings(), tidings.wake_up_mode(), tidings.standby_position(), tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
+        'tidings.settings(), tidings.wake_up_mode(), tidings.standby_position(), '
+        'tidings.kick(text, text, text, interval), tidings.lift_kick(bigint) to %s', role);
 end
 $$;
 comment on function tidings.grant_daemon(regrole) is

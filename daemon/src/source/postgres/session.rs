@@ -26,7 +26,8 @@ use crate::source::snapshot::Snapshot;
 pub const SESSION_SETTINGS: &str = "\
     set plan_cache_mode = force_custom_plan; set enable_seqscan = off; \
     set max_parallel_workers_per_gather = 0; set jit = off; set search_path = pg_catalog, pg_temp; \
-    set default_transaction_isolation = 'read committed'; set default_transaction_read_only = on; set statement_timeout = '30s'; \
+    set default_transaction_isolation = 'read committed'; set default_transaction_read_only = on; \
+    set statement_timeout = '30s'; \
     set idle_in_transaction_session_timeout = '60s'";
 
 /// A standby can neither be listened to nor tailed.
