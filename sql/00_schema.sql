@@ -65,7 +65,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from tidings.history for update;
-    if tidings.history_id() <> known or seen_id <= (select last_value from tidings.events_id_seq) then
+    if known is null or seen_id is null
+        or tidings.history_id() <> known or seen_id <= (select last_value from tidings.events_id_seq)
+    then
         return false;
     end if;
     update tidings.history set random_id = gen_random_uuid(), started_at = clock_timestamp();

@@ -26,7 +26,7 @@ begin
         '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean), '
         '@extschema@.detach_trigger(regclass), '
         'tidings.attach_for_caller(tidings.attachments, text), '
-        'tidings.detach_for_caller(regclass) to %s', role);
+        'tidings.detach_for_caller(regclass), tidings.wake_up_mode() to %s', role);
 end
 $$;
 comment on function tidings.grant_publisher(regrole) is

@@ -1,5 +1,6 @@
 //! What a source says of itself: connected or not, and how far behind.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -8,24 +9,29 @@ use parking_lot::Mutex;
 #[derive(Debug)]
 pub struct SourceStatus(Mutex<State>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
     /// Why the source cannot deliver now; nothing if it can.
     trouble: Option<String>,
     /// When it last knew that it had fetched everything visible.
     current_at: Option<Instant>,
+    /// How many wait for something outside, and for what the last of them does.
+    held: (usize, String),
 }
 
 impl Default for SourceStatus {
     fn default() -> Self {
-        Self(Mutex::new(State { trouble: Some("the source has not connected yet".into()), current_at: None }))
+        Self(Mutex::new(State {
+            trouble: Some("the source has not connected yet".into()),
+            ..State::default()
+        }))
     }
 }
 
 impl SourceStatus {
     /// The status of a source that is never behind, because it has no origin to follow.
     pub fn always_current() -> Self {
-        Self(Mutex::new(State { trouble: None, current_at: None }))
+        Self(Mutex::new(State::default()))
     }
 
     /// The source has fetched everything that was visible a moment ago.
@@ -40,6 +46,13 @@ impl SourceStatus {
         self.0.lock().trouble = Some(reason);
     }
 
+    /// Events are held for this reason, until what is returned is dropped.
+    pub fn hold(self: &Arc<Self>, reason: String) -> Held {
+        let mut state = self.0.lock();
+        state.held = (state.held.0 + 1, reason);
+        Held(self.clone())
+    }
+
     /// How long ago the source was current; nothing before it ever was.
     pub fn lag(&self) -> Option<Duration> {
         self.0.lock().current_at.map(|at| at.elapsed())
@@ -51,8 +64,21 @@ impl SourceStatus {
         if let Some(trouble) = &state.trouble {
             return Some(trouble.clone());
         }
+        if state.held.0 > 0 {
+            return Some(state.held.1.clone());
+        }
         let lag = state.current_at?.elapsed();
         (lag > lag_max)
             .then(|| format!("the source last caught up {lag:.1?} ago, more than the allowed {lag_max:?}"))
+    }
+}
+
+/// Somebody waits for something outside.
+#[derive(Debug)]
+pub struct Held(Arc<SourceStatus>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.lock().held.0 -= 1;
     }
 }

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use super::accept::Accept;
 use super::frame::close_result;
 use super::refusal::refuse;
+use super::sse;
 use super::stream::{self, Format};
 use super::{Endpoint, Transport};
 use crate::error::{ClientError, errors_body};
@@ -36,7 +37,8 @@ impl Transport for Multiparts {
         async move {
             let (head, body) = request.into_parts();
             let format = Multipart::for_client(&Accept::of(&head.headers));
-            let opened = stream::open(&endpoint, &head, body, format, None).await;
+            // No client sends it by itself; whoever sends it does not want to begin now.
+            let opened = stream::open(&endpoint, &head, body, format, sse::last_event_id(&head)).await;
             opened.unwrap_or_else(|error| refuse(&endpoint, &error))
         }
         .boxed()

@@ -52,7 +52,8 @@ impl Transport for EventStreams {
 pub fn last_event_id(head: &Parts) -> Option<String> {
     // A header that is no text is no cursor either, and has to be refused as such.
     let header = head.headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?").to_owned());
-    header.or_else(|| parameters::query_value(head, "lastEventId")).filter(|id| !id.is_empty())
+    let named = |id: &String| !id.trim_ascii().is_empty();
+    header.filter(named).or_else(|| parameters::query_value(head, "lastEventId").filter(named))
 }
 
 /// Whether what is refused now may be had later.

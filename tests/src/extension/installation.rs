@@ -89,6 +89,11 @@ async fn the_history_id_is_stable_within_a_history() {
     let (one, two) = (database.connect().await, database.connect().await);
     let id = one.line("select tidings.history_id()").await;
     assert_eq!(id, two.line("select tidings.history_id()").await);
+    for known in ["null, null".into(), format!("{id}, null"), format!("{id}, 0"), "0, 1000".into()] {
+        let begun = one.line(&format!("select tidings.begin_history({known})")).await;
+        assert_eq!(begun, "f", "nobody has seen more than there is: {known}");
+    }
+    assert_eq!(id, two.line("select tidings.history_id()").await);
     one.run("drop extension tidings; create extension tidings").await;
     assert_ne!(id, one.line("select tidings.history_id()").await);
 }

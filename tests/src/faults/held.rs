@@ -71,7 +71,8 @@ async fn events_are_held_until_the_standby_has_them_and_a_failover_takes_none_ba
     let reason = wait_for_readiness(&holding_one, 503).await;
     assert!(reason.contains("held until the synchronous standbys have WAL up to"), "{reason}");
     let mut resumed = Sse::resume(&reading, &ann, QUERY, &cursor).await;
-    reading.wait_for_log("events are held until").await;
+    let reason = wait_for_readiness(&reading, 503).await;
+    assert!(reason.contains("events are held until"), "{reason}");
     way.heal();
     // Had one of them been handed over before, the second here would not be the next.
     assert_eq!(event_type(&held.next().await), "second");

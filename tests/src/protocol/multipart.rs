@@ -128,6 +128,15 @@ async fn m06_errors_before_execution_are_a_payload() {
     let body = json!({ "query": QUIET, "extensions": { "cursor": "c" } });
     let response = request(&daemon, APOLLO, &alice(), &body).await.response().await;
     assert_eq!(code(&parts(&response)[0]["payload"]), "CURSOR_INVALID");
+    // Nor does it begin now where it was asked to go on by the means of server-sent events.
+    let (accept, bearer) = (format!("accept: {APOLLO}"), format!("authorization: Bearer {}", alice()));
+    let body = json!({ "query": QUIET }).to_string();
+    for (path, header) in [("?lastEventId=c", "last-event-id: "), ("", "last-event-id: c")] {
+        let line = format!("POST /graphql/stream{path}");
+        let headers = [&*accept, &*bearer, header, "content-type: application/json"];
+        let response = Raw::request(&daemon, &line, &headers, &body).await.response().await;
+        assert_eq!(code(&parts(&response)[0]["payload"]), "CURSOR_INVALID", "{line} {header}");
+    }
 }
 
 #[tokio::test]

@@ -138,6 +138,13 @@ async fn s21_what_is_no_cursor_is_refused_in_words() {
     let daemon = daemon().await;
     let result = only_result(&open(&daemon, QUIET, &["last-event-id: abc"]).await.response().await);
     assert_eq!(code(&result), "CURSOR_INVALID");
+    // A header without a value says nothing: the parameter counts.
+    let body = body(QUIET);
+    let bearer = format!("authorization: Bearer {}", alice());
+    let headers = ["accept: text/event-stream", "content-type: application/json", &bearer, "last-event-id: "];
+    let line = "POST /graphql/stream?lastEventId=abc";
+    let response = Raw::request(&daemon, line, &headers, &body).await.response().await;
+    assert_eq!(code(&only_result(&response)), "CURSOR_INVALID");
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::source::cursor::Cursor;
 use crate::source::history::{Earlier, History, HistoryError, Missing, Moment, Passage};
 use crate::source::ring::RingLimits;
+use crate::source::status::SourceStatus;
 
 /// Most connections that read at a time. A statement reads for everybody who waits, so few are enough.
 const CONNECTIONS_MAX: usize = 2;
@@ -45,6 +46,7 @@ const MOMENT: &str = "\
 pub(super) struct PostgresHistory {
     options: PostgresOptions,
     metrics: Metrics,
+    status: Arc<SourceStatus>,
     following: Arc<Following>,
     free: Semaphore,
     /// Those that are open and not in use.
@@ -62,9 +64,13 @@ struct Reader {
 }
 
 impl PostgresHistory {
-    pub(super) fn new(options: &PostgresOptions, metrics: Metrics, following: Arc<Following>) -> Self {
+    /// Reads beside a source, of which the parts are.
+    pub(super) fn new(
+        options: &PostgresOptions,
+        (metrics, status, following): (Metrics, Arc<SourceStatus>, Arc<Following>),
+    ) -> Self {
         let free = Semaphore::new(CONNECTIONS_MAX);
-        Self { options: options.clone(), metrics, following, free, idle: Mutex::default() }
+        Self { options: options.clone(), metrics, status, following, free, idle: Mutex::default() }
     }
 
     /// One that is open and reaches the server that is followed now.
@@ -94,7 +100,7 @@ impl PostgresHistory {
     /// Has what was found wait for the standby, if it has to.
     async fn wait(&self, reader: &Reader, found: bool) -> Result<(), SessionError> {
         if found && self.options.wait_for_standby {
-            standby::wait(&reader.client, None, &self.metrics).await?;
+            standby::wait(&reader.client, &self.status, &self.metrics).await?;
         }
         Ok(())
     }

@@ -158,7 +158,7 @@ impl PostgresSource {
         let polled = session.poller.poll(&seen, &self.options).await?;
         let found = !matches!(&polled, Polled::All(batch) if batch.events.is_empty());
         if found && self.options.wait_for_standby {
-            standby::wait(&session.poller.client, Some(&self.status), &self.metrics).await?;
+            standby::wait(&session.poller.client, &self.status, &self.metrics).await?;
         }
         match polled {
             Polled::All(batch) => {
@@ -245,8 +245,8 @@ impl Source for PostgresSource {
     }
 
     fn history(&self) -> Option<Arc<dyn History>> {
-        let (metrics, following) = (self.metrics.clone(), self.following.clone());
-        Some(Arc::new(PostgresHistory::new(&self.options, metrics, following)))
+        let parts = (self.metrics.clone(), self.status.clone(), self.following.clone());
+        Some(Arc::new(PostgresHistory::new(&self.options, parts)))
     }
 
     fn status(&self) -> Arc<SourceStatus> {

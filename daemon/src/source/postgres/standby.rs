@@ -4,6 +4,7 @@
 //! waiting (`synchronous_commit = local`), an administrator may cancel a wait, and after a crash of the primary
 //! everything in its WAL is visible, whoever else has it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, Row};
@@ -31,26 +32,23 @@ const LONG: Duration = Duration::from_secs(1);
 /// statement that found the events, so what they are in is in WAL before. Waits for as long as it takes.
 pub(super) async fn wait(
     client: &Client,
-    status: Option<&SourceStatus>,
+    status: &Arc<SourceStatus>,
     metrics: &Metrics,
 ) -> Result<(), SessionError> {
     let began = Instant::now();
     let row = in_time(async { client.query_one(POSITION, &[]).await.map_err(SessionError::Query) }).await?;
     let position: String = row.get(1);
-    let (mut reached, mut pause, mut told) = (has_reached(&row)?, PAUSE_MIN, false);
+    let (mut reached, mut pause, mut held) = (has_reached(&row)?, PAUSE_MIN, None);
     while !reached {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
         let row =
             in_time(async { client.query_one(REACHED, &[&position]).await.map_err(SessionError::Query) });
         reached = has_reached(&row.await?)?;
-        if !reached && !told && began.elapsed() > LONG {
-            told = true;
+        if !reached && held.is_none() && began.elapsed() > LONG {
             let text = format!("events are held until the synchronous standbys have WAL up to {position}");
             tracing::warn!("{text}");
-            if let Some(status) = status {
-                status.set_trouble(text);
-            }
+            held = Some(status.hold(text));
         }
     }
     metrics.standby_wait.observe(began.elapsed().as_secs_f64());
