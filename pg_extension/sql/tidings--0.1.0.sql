@@ -65,7 +65,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform from tidings.history for update;
-    if tidings.history_id() <> known or seen_id <= (select last_value from tidings.events_id_seq) then
+    if known is null or seen_id is null
+        or tidings.history_id() <> known or seen_id <= (select last_value from tidings.events_id_seq)
+    then
         return false;
     end if;
     update tidings.history set random_id = gen_random_uuid(), started_at = clock_timestamp();
@@ -2684,7 +2686,7 @@ begin
         '@extschema@.attach_trigger(regclass, text, text, name, name, text[], name[], name[], text, boolean, boolean, boolean), '
         '@extschema@.detach_trigger(regclass), '
         'tidings.attach_for_caller(tidings.attachments, text), '
-        'tidings.detach_for_caller(regclass) to %s', role);
+        'tidings.detach_for_caller(regclass), tidings.wake_up_mode() to %s', role);
 end
 $$;
 comment on function tidings.grant_publisher(regrole) is
