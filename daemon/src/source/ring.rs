@@ -14,6 +14,10 @@ use crate::event::Event;
 /// What an event takes besides its texts, in bytes.
 const EVENT_BYTES: usize = 256;
 
+/// What events that go together take besides, and each transaction that was running then.
+const PAGE_BYTES: usize = 512;
+const RUNNING_BYTES: usize = size_of::<u64>();
+
 /// Events of what came before that go together when there is no more room.
 const CHUNK: usize = 500;
 
@@ -156,7 +160,8 @@ fn end_within(start: &Cursor, batch: &Batch, at: &Cursor) -> Cursor {
 
 impl Page {
     fn new(batch: Arc<Batch>, end: Option<Cursor>) -> Self {
-        let bytes = batch.events.iter().map(size).sum();
+        let running = batch.snapshot.in_progress().len() * RUNNING_BYTES;
+        let bytes = PAGE_BYTES + running + batch.events.iter().map(size).sum::<usize>();
         Self { batch, end, bytes }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 
 use crate::streaming::exactly_once::connect;
-use crate::streaming::outage::wait_for_readiness;
+use crate::streaming::outage::{readiness, wait_for_readiness};
 use crate::support::cluster::Cluster;
 use crate::support::daemon::{Builder, Daemon, token};
 use crate::support::proxy::Proxy;
@@ -101,14 +101,12 @@ async fn without_a_synchronous_standby_nothing_is_promised() {
     let url = primary.url("postgres");
     connect(&url).await.unwrap().batch_execute("create extension tidings").await.unwrap();
     let daemon = holding(&url).spawn().await;
-    let reason = wait_for_readiness(&daemon, 503).await;
-    let reason = if reason.contains("not connected") { wait_for_trouble(&daemon).await } else { reason };
-    assert!(reason.contains("synchronous_standby_names of the server is empty"), "{reason}");
-}
-
-async fn wait_for_trouble(daemon: &Daemon) -> String {
-    daemon.wait_for_log("synchronous_standby_names").await;
-    wait_for_readiness(daemon, 503).await
+    within("the reason in /readyz", async {
+        while !readiness(&daemon.address).await.1.contains("synchronous_standby_names of the server is empty")
+        {
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -24,6 +24,7 @@ async fn publish(conninfo: String, seed: u64, stop: Arc<AtomicBool>) {
     let session = connect(&conninfo).await.unwrap();
     while !stop.load(Ordering::Relaxed) {
         let event = "select publish_event('busy', 'e', '{}');";
+        // Transactions stay open beside each other, so that they commit in another order than they drew their ids in.
         let pause = random.random_range(0.0..0.05);
         let end = if random.random_ratio(1, 8) { "rollback" } else { "commit" };
         session

@@ -76,6 +76,7 @@ async fn after_a_week_without_maintenance_everything_is_there_and_then_it_is_cle
     for id in 1..=30 {
         session.run(&format!("insert into orders values ({id})")).await;
         cursors.push(next(&mut stream).await.1);
+        // Over several rounds of the ring: it is the time that is tested.
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let rounds = "
@@ -95,6 +96,7 @@ async fn after_a_week_without_maintenance_everything_is_there_and_then_it_is_cle
             let (found, cursor) = next(&mut stream).await;
             assert_eq!(found, id);
             cursors.push(cursor);
+            // As long as it takes until the old slots are due.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };

@@ -33,6 +33,7 @@ async fn maintain(database: &Database, over: Instant) -> (i64, u32) {
         largest = largest.max(session.line("select tidings.events_size()").await.parse().unwrap());
         let done = session.line("select tidings.maintain() ->> 'size_cap'").await;
         removals += u32::from(done.starts_with("removed"));
+        // As a scheduler calls it: by the clock.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     (largest, removals)
@@ -47,6 +48,7 @@ async fn write(over: Instant, conninfo: String, seed: u64) {
         if !script.contains("pg_sleep") {
             client.batch_execute(&script).await.unwrap();
         }
+        // At a pace that clients on a busy machine can follow.
         tokio::time::sleep(Duration::from_millis(random.random_range(0..400))).await;
     }
 }
