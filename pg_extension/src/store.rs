@@ -1,10 +1,11 @@
-//! The one place that writes to `tidings.events`.
+//! An event becomes a row of `tidings.events`.
 
 use crate::roles::RunAsOwner;
-use crate::{settings, sys, transaction, wake_up};
+use crate::slots::{Relations, RowValues, Rows};
+use crate::{pending, settings, slots, statement, sys, transaction, wake_up};
 use pgrx::prelude::*;
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 /// Who may receive an event; see the `audience` column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,69 +52,63 @@ pub(crate) struct Event<'a> {
     pub(crate) truncated: bool,
 }
 
-/// Three fixed partitions, (epoch / retention) mod 3; `sql/10_events.sql` creates them.
-const SLOTS: usize = 3;
-const SLOT_TABLES: [&CStr; SLOTS] = [c"events_0", c"events_1", c"events_2"];
-/// Seconds from 1970 to 2000, PostgreSQL's own epoch.
-const POSTGRES_EPOCH_SECONDS: i64 = 946_684_800;
-const COLUMNS: usize = 14;
-
 thread_local! {
-    static INSERT_PLANS: Cell<[pg_sys::SPIPlanPtr; SLOTS]> = const { Cell::new([std::ptr::null_mut(); SLOTS]) };
     static RENUMBER_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
-    static NOTIFY_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// When an event has to be in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    /// When the statement has fired its triggers, if it is one that we saw begin.
+    AfterTriggers,
 }
 
 /// Stores an event in the current transaction and returns its id.
-pub(crate) fn store(event: Event<'_>) -> i64 {
+pub(crate) fn store(event: Event<'_>, when: When) -> i64 {
     // SAFETY: reads the clock.
     let now = unsafe { pg_sys::GetCurrentTimestamp() };
-    let slot = slot_at(now);
-    let table = sys::relation_oid(SLOT_TABLES[slot]);
-    let sequence = sys::relation_oid(c"events_id_seq");
-    let mut values = values_of(event);
-    {
-        let _owner = RunAsOwner::of(table);
-        let id = next_id(sequence);
-        values[0] = id.into_datum();
-        // SAFETY: assigns the top-level transaction id if there is none; we are in a transaction.
-        values[1] = Some(pg_sys::Datum::from(unsafe { pg_sys::GetTopFullTransactionId().value }));
-        values[12] = Some(pg_sys::Datum::from(now));
-        execute(insert_plan(slot), &mut values);
-        wake_up::at_commit();
+    let slot = slots::slot_at(now);
+    let id = sys::next_value(Relations::get().sequence);
+    let values = values_of(event, id, slot, now);
+    if when == When::AfterTriggers && statement::is_collecting() {
+        pending::add(slot, &values);
+    } else {
+        let mut rows = Rows::for_slot(slot);
+        rows.push(&values);
+        // SAFETY: as a write of this command, which every later one sees.
+        rows.insert(unsafe { pg_sys::GetCurrentCommandId(true) });
     }
+    wake_up::at_commit();
     if settings::FORCE_SYNC_COMMIT.get() {
         // SAFETY: sets a flag for the commit of this transaction.
         unsafe { pg_sys::ForceSyncCommit() };
     }
-    i64::try_from(values[0].map_or(0, |datum| datum.value())).unwrap_or(i64::MAX)
+    id
 }
 
 /// Gives stored events of this transaction other ids: `old[n]` becomes `new[n]`.
 pub(crate) fn renumber(old: Vec<i64>, new: Vec<i64>) {
+    pending::write();
     let table = sys::relation_oid(c"events");
     let mut values = [old.into_datum(), new.into_datum()];
     let _owner = RunAsOwner::of(table);
     execute(renumber_plan(), &mut values);
 }
 
-/// The slot for events of this moment.
-fn slot_at(now: pg_sys::TimestampTz) -> usize {
-    let seconds = now.div_euclid(1_000_000) + POSTGRES_EPOCH_SECONDS;
-    let period = seconds.div_euclid(i64::from(settings::RETENTION.get().max(1)));
-    usize::try_from(period.rem_euclid(SLOTS as i64)).unwrap_or(0)
-}
-
-/// The values in the order of the insert; id, xid and time are filled in later.
-fn values_of(event: Event<'_>) -> [Option<pg_sys::Datum>; COLUMNS] {
+/// The values in the order of the columns.
+fn values_of(event: Event<'_>, id: i64, slot: usize, now: pg_sys::TimestampTz) -> RowValues {
     let text = |value: &str| Some(sys::text_datum(value.as_bytes()));
     let metadata = match event.metadata {
         Some(explicit) => Some(sys::text_datum(explicit)),
         None => session_metadata(),
     };
+    // SAFETY: assigns the top-level transaction id if there is none; we are in a transaction.
+    let xid = unsafe { pg_sys::GetTopFullTransactionId() };
     [
-        None,
-        None,
+        id.into_datum(),
+        Some(pg_sys::Datum::from(slot)),
+        Some(pg_sys::Datum::from(xid.value)),
         text(event.channel),
         text(event.event_type),
         event.type_name.and_then(text),
@@ -124,7 +119,7 @@ fn values_of(event: Event<'_>) -> [Option<pg_sys::Datum>; COLUMNS] {
         event.old_payload.map(sys::text_datum),
         event.changed_columns.and_then(IntoDatum::into_datum),
         metadata,
-        None,
+        Some(pg_sys::Datum::from(now)),
         event.truncated.into_datum(),
     ]
 }
@@ -152,15 +147,9 @@ fn session_metadata() -> Option<pg_sys::Datum> {
     None
 }
 
-fn next_id(sequence: pg_sys::Oid) -> i64 {
-    // SAFETY: nextval_oid takes one OID and returns a bigint, never null.
-    unsafe { pgrx::direct_function_call::<i64>(pg_sys::nextval_oid, &[Some(pg_sys::Datum::from(sequence))]) }
-        .unwrap_or_default()
-}
-
 /// A NOTIFY when this transaction commits.
 pub(crate) fn notify() {
-    execute(notify_plan(), &mut []);
+    sys::notify(c"tidings");
 }
 
 fn execute(plan: pg_sys::SPIPlanPtr, values: &mut [Option<pg_sys::Datum>]) {
@@ -177,40 +166,8 @@ fn execute(plan: pg_sys::SPIPlanPtr, values: &mut [Option<pg_sys::Datum>]) {
         code
     };
     if code < 0 {
-        error!("tidings could not store an event: SPI error {code}");
+        error!("tidings could not renumber events: SPI error {code}");
     }
-}
-
-fn insert_plan(slot: usize) -> pg_sys::SPIPlanPtr {
-    let mut plans = INSERT_PLANS.get();
-    if plans[slot].is_null() {
-        use pg_sys::{BOOLOID, INT8OID, JSONOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID, XID8OID};
-        plans[slot] = prepare(
-            &format!(
-                "insert into tidings.events_{slot} (slot, id, xid, channel, event_type, type_name, audience, \
-                 tenant_id, user_id, payload, old_payload, changed_columns, metadata, created_at, truncated) \
-                 values ({slot}, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-            ),
-            &mut [
-                INT8OID,
-                XID8OID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                JSONOID,
-                JSONOID,
-                TEXTARRAYOID,
-                JSONOID,
-                TIMESTAMPTZOID,
-                BOOLOID,
-            ],
-        );
-        INSERT_PLANS.set(plans);
-    }
-    plans[slot]
 }
 
 /// Runs under the writer's search_path, so every name and operator is qualified.
@@ -224,16 +181,6 @@ fn renumber_plan() -> pg_sys::SPIPlanPtr {
             &mut [pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
         );
         RENUMBER_PLAN.set(plan);
-    }
-    plan
-}
-
-fn notify_plan() -> pg_sys::SPIPlanPtr {
-    let mut plan = NOTIFY_PLAN.get();
-    if plan.is_null() {
-        plan =
-            prepare("select pg_catalog.pg_notify('tidings'::pg_catalog.text, ''::pg_catalog.text)", &mut []);
-        NOTIFY_PLAN.set(plan);
     }
     plan
 }

@@ -1,11 +1,29 @@
 //! PostgreSQL functions that pgrx does not bind, and small safe wrappers around bound ones.
 
 use pgrx::prelude::*;
-use std::ffi::{CStr, CString, c_int};
+use std::ffi::{CStr, CString, c_char, c_int};
 
 unsafe extern "C-unwind" {
     #[link_name = "datum_image_eq"]
     fn pg_datum_image_eq(left: pg_sys::Datum, right: pg_sys::Datum, by_value: bool, length: c_int) -> bool;
+
+    fn nextval_internal(sequence: pg_sys::Oid, check_permissions: bool) -> i64;
+
+    fn Async_Notify(channel: *const c_char, payload: *const c_char);
+
+    // As pgrx binds these, they cannot be called by a hook that errors jump over.
+    pub(crate) fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+    pub(crate) fn standard_ExecutorFinish(query: *mut pg_sys::QueryDesc);
+    pub(crate) fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        params: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        receiver: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
 
     /// The handler of SIGTERM in every backend, as a handler: pgrx binds it as a function to call.
     pub(crate) fn die(signal: c_int);
@@ -29,6 +47,18 @@ pub(crate) unsafe fn same_image(
     unsafe {
         pg_sys::ffi::pg_guard_ffi_boundary(|| pg_datum_image_eq(left, right, by_value, c_int::from(length)))
     }
+}
+
+/// The next value of a sequence, whoever runs the statement.
+pub(crate) fn next_value(sequence: pg_sys::Oid) -> i64 {
+    // SAFETY: the guard turns an error (a read-only transaction) into an unwind.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| nextval_internal(sequence, false)) }
+}
+
+/// NOTIFY at the commit of this transaction.
+pub(crate) fn notify(channel: &CStr) {
+    // SAFETY: both strings live across the call, which copies them; the guard is for errors, as above.
+    unsafe { pg_sys::ffi::pg_guard_ffi_boundary(|| Async_Notify(channel.as_ptr(), c"".as_ptr())) }
 }
 
 /// A C string; text with a zero byte cannot come out of PostgreSQL, so cutting there loses nothing.

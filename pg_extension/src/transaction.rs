@@ -78,6 +78,8 @@ unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _a
             crate::wake_up::committed();
         }
         crate::order::forget();
+        crate::pending::forget();
+        crate::statement::interrupted();
     }
 }
 
@@ -90,8 +92,15 @@ unsafe extern "C-unwind" fn subtransaction_ended(
 ) {
     use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
     match event {
-        SUBXACT_EVENT_COMMIT_SUB => crate::order::keep(ended, parent),
-        SUBXACT_EVENT_ABORT_SUB => crate::order::roll_back(ended),
+        SUBXACT_EVENT_COMMIT_SUB => {
+            crate::order::keep(ended, parent);
+            crate::pending::keep(ended, parent);
+        }
+        SUBXACT_EVENT_ABORT_SUB => {
+            crate::order::roll_back(ended);
+            crate::pending::roll_back(ended);
+            crate::statement::interrupted();
+        }
         _ => {}
     }
     STATE.with(|state| {
