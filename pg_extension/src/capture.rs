@@ -79,7 +79,7 @@ unsafe fn capture_change(plan: &Plan, data: &pg_sys::TriggerData) {
         _ => return,
     };
     // SAFETY: both are null or tuples of the relation.
-    unsafe { order::captured((*data.tg_relation).rd_id, old, new, ids) };
+    unsafe { order::captured((*data.tg_relation).rd_id, old, new, &ids) };
 }
 
 /// Carries no data, so it goes to every subscriber of the table. The statement triggers of a parent

@@ -5,14 +5,14 @@
 //! is kept until it has ended, and written again if need be.
 
 use crate::slots::{RowValues, Rows};
-use crate::transaction;
+use crate::sys;
 use pgrx::prelude::*;
 use std::cell::{Cell, RefCell};
 
-/// As many rows as COPY collects.
+/// As many as COPY collects: beyond that nothing becomes cheaper, and the memory stays in the processor's caches. A larger
+/// event goes at once.
 const ROWS_MAX: usize = 1000;
-/// What is collected stays well below `work_mem`; a larger event goes at once.
-const BYTES_MAX: usize = 1024 * 1024;
+const BYTES_MAX: usize = 64 * 1024;
 
 struct Batch {
     rows: Rows,
@@ -30,7 +30,7 @@ thread_local! {
 
 /// Adds an event that is written later.
 pub(crate) fn add(slot: usize, values: &RowValues) {
-    let current = transaction::current_subtransaction();
+    let current = sys::current_subtransaction();
     let mut batch = BATCHES
         .with_borrow_mut(|batches| {
             batches.pop_if(|batch| {
@@ -67,7 +67,7 @@ pub(crate) fn exist() -> bool {
 /// Writes what is waiting.
 pub(crate) fn write() {
     let mut taken = Taken(BATCHES.take());
-    let current = transaction::current_subtransaction();
+    let current = sys::current_subtransaction();
     for batch in &mut taken.0 {
         if batch.written_in.is_none() {
             batch.rows.insert(batch.command);

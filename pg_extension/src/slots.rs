@@ -6,8 +6,10 @@
 
 use crate::{settings, sys};
 use pgrx::prelude::*;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_int};
+use std::mem::ManuallyDrop;
+use std::rc::Rc;
 
 /// Three fixed partitions, (epoch / retention) mod 3; `sql/10_events.sql` creates them.
 const SLOTS: usize = 3;
@@ -52,6 +54,10 @@ thread_local! {
     /// Looked up by name once, and again after any change of one of them: a `DROP EXTENSION` and
     /// `CREATE EXTENSION` in the same session gives them new OIDs.
     static RELATIONS: Cell<Option<Relations>> = const { Cell::new(None) };
+    /// Never dropped with the process, which is taken down by then.
+    static FORMS: ManuallyDrop<RefCell<[Option<Rc<Form>>; SLOTS]>> = const {
+        ManuallyDrop::new(RefCell::new([const { None }; SLOTS]))
+    };
 }
 
 impl Relations {
@@ -84,6 +90,8 @@ unsafe extern "C-unwind" fn relation_changed(_arg: pg_sys::Datum, relation: pg_s
     let Some(known) = RELATIONS.get() else { return };
     if relation == pg_sys::InvalidOid || relation == known.sequence || known.hold_events(relation) {
         RELATIONS.set(None);
+        let forms = FORMS.with(|forms| forms.try_borrow_mut().map(|mut forms| std::mem::take(&mut *forms)));
+        drop(forms);
     }
 }
 
@@ -94,24 +102,67 @@ pub(crate) fn slot_at(now: pg_sys::TimestampTz) -> usize {
     usize::try_from(period.rem_euclid(SLOTS as i64)).unwrap_or(0)
 }
 
-/// Rows for one slot, in memory of their own. The slot is locked as an INSERT locks it, until the transaction ends.
+/// What rows of a slot look like.
 #[derive(Debug)]
-pub(crate) struct Rows {
-    slot: usize,
+struct Form {
     table: pg_sys::Oid,
-    memory: pg_sys::MemoryContext,
     /// A copy, so that rows can be made while the table is not open.
     descriptor: pg_sys::TupleDesc,
     positions: [usize; COLUMN_COUNT],
+}
+
+impl Form {
+    /// The slot is locked as an INSERT locks it, until the transaction ends.
+    fn of_locked(slot: usize) -> Rc<Self> {
+        let table = lock_slot(slot);
+        let known = FORMS.with(|forms| forms.borrow()[slot].clone());
+        if let Some(form) = known.filter(|form| form.table == table) {
+            return form;
+        }
+        let mut form = Self { table, descriptor: std::ptr::null_mut(), positions: [0; COLUMN_COUNT] };
+        // SAFETY: the table is locked, so that it can be opened, and its columns stay as they are.
+        unsafe {
+            let relation = pg_sys::table_open(table, pg_sys::NoLock as i32);
+            let caller = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+            form.descriptor = pg_sys::CreateTupleDescCopy((*relation).rd_att);
+            pg_sys::MemoryContextSwitchTo(caller);
+            pg_sys::table_close(relation, pg_sys::NoLock as i32);
+            form.positions = positions_in(form.descriptor);
+        }
+        let form = Rc::new(form);
+        FORMS.with(|forms| forms.borrow_mut()[slot] = Some(Rc::clone(&form)));
+        form
+    }
+}
+
+impl Drop for Form {
+    fn drop(&mut self) {
+        if !self.descriptor.is_null() {
+            // SAFETY: a copy that is ours alone.
+            unsafe { pg_sys::FreeTupleDesc(self.descriptor) };
+        }
+    }
+}
+
+/// Rows for one slot, in memory of their own.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    slot: usize,
+    form: Rc<Form>,
+    memory: pg_sys::MemoryContext,
+    /// Of the row that is being made.
+    datums: Vec<pg_sys::Datum>,
+    nulls: Vec<bool>,
     tuples: Vec<pg_sys::HeapTuple>,
     bytes: usize,
 }
 
 impl Rows {
     pub(crate) fn for_slot(slot: usize) -> Self {
-        let table = lock_slot(slot);
-        // SAFETY: the table is locked, so that it can be opened, and its columns stay as they are.
+        let form = Form::of_locked(slot);
+        // SAFETY: the descriptor lives as long as the form; the memory belongs to these rows.
         unsafe {
+            let count = usize::try_from((*form.descriptor).natts).unwrap_or(0);
             let memory = pg_sys::AllocSetContextCreateInternal(
                 pg_sys::TopMemoryContext,
                 c"tidings rows".as_ptr(),
@@ -119,22 +170,8 @@ impl Rows {
                 pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
                 pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
             );
-            let mut rows = Self {
-                slot,
-                table,
-                memory,
-                descriptor: std::ptr::null_mut(),
-                positions: [0; COLUMN_COUNT],
-                tuples: Vec::new(),
-                bytes: 0,
-            };
-            let relation = pg_sys::table_open(table, pg_sys::NoLock as i32);
-            let caller = pg_sys::MemoryContextSwitchTo(memory);
-            rows.descriptor = pg_sys::CreateTupleDescCopy((*relation).rd_att);
-            pg_sys::MemoryContextSwitchTo(caller);
-            pg_sys::table_close(relation, pg_sys::NoLock as i32);
-            rows.positions = positions_in(rows.descriptor);
-            rows
+            let (datums, nulls) = (vec![pg_sys::Datum::null(); count], vec![true; count]);
+            Self { slot, form, memory, datums, nulls, tuples: Vec::new(), bytes: 0 }
         }
     }
 
@@ -152,18 +189,19 @@ impl Rows {
 
     /// Adds a row; the values are copied.
     pub(crate) fn push(&mut self, values: &RowValues) {
-        // SAFETY: the descriptor is ours, and the arrays have an entry for each of its attributes. The memory context
-        // is switched back here, or by whoever catches an error.
+        for (value, &position) in values.iter().zip(&self.form.positions) {
+            self.datums[position] = value.unwrap_or(pg_sys::Datum::null());
+            self.nulls[position] = value.is_none();
+        }
+        // SAFETY: the arrays have an entry for each of the descriptor's attributes. The memory context is switched back
+        // here, or by whoever catches an error.
         unsafe {
-            let count = usize::try_from((*self.descriptor).natts).unwrap_or(0);
-            let mut datums = vec![pg_sys::Datum::null(); count];
-            let mut nulls = vec![true; count];
-            for (value, position) in values.iter().zip(self.positions) {
-                datums[position] = value.unwrap_or(pg_sys::Datum::null());
-                nulls[position] = value.is_none();
-            }
             let caller = pg_sys::MemoryContextSwitchTo(self.memory);
-            let tuple = pg_sys::heap_form_tuple(self.descriptor, datums.as_mut_ptr(), nulls.as_mut_ptr());
+            let tuple = pg_sys::heap_form_tuple(
+                self.form.descriptor,
+                self.datums.as_mut_ptr(),
+                self.nulls.as_mut_ptr(),
+            );
             pg_sys::MemoryContextSwitchTo(caller);
             self.bytes += (*tuple).t_len as usize;
             self.tuples.push(tuple);
@@ -176,7 +214,7 @@ impl Rows {
         // SAFETY: the table is locked. What is opened here is closed here, or by the abort after an error; what is
         // allocated is gone with the executor's state.
         unsafe {
-            let relation = pg_sys::table_open(self.table, pg_sys::NoLock as i32);
+            let relation = pg_sys::table_open(self.form.table, pg_sys::NoLock as i32);
             let state = pg_sys::CreateExecutorState();
             let caller = pg_sys::MemoryContextSwitchTo((*state).es_query_cxt);
             let mut target =
@@ -186,7 +224,7 @@ impl Rows {
             let count = self.tuples.len().min(TUPLES_AT_ONCE);
             let mut slots: Vec<_> = (0..count)
                 .map(|_| {
-                    pg_sys::MakeSingleTupleTableSlot(self.descriptor, &raw const pg_sys::TTSOpsHeapTuple)
+                    pg_sys::MakeSingleTupleTableSlot(self.form.descriptor, &raw const pg_sys::TTSOpsHeapTuple)
                 })
                 .collect();
             for tuples in self.tuples.chunks(TUPLES_AT_ONCE) {
@@ -202,9 +240,7 @@ impl Rows {
                     0,
                     std::ptr::null_mut(),
                 );
-                for &slot in &slots[..tuples.len()] {
-                    insert_index_entries(&mut target, slot, state);
-                }
+                insert_index_entries(&mut target, &slots[..tuples.len()], state);
             }
             pg_sys::ExecCloseIndices(&mut target);
             pg_sys::MemoryContextSwitchTo(caller);
@@ -222,23 +258,24 @@ impl Drop for Rows {
 }
 
 /// # Safety
-/// The slot must hold a row that was just inserted into the target, whose indexes are open.
+/// The slots must hold rows that were just inserted into the target, whose indexes are open.
 unsafe fn insert_index_entries(
     target: *mut pg_sys::ResultRelInfo,
-    slot: *mut pg_sys::TupleTableSlot,
+    slots: &[*mut pg_sys::TupleTableSlot],
     state: *mut pg_sys::EState,
 ) {
-    let none = std::ptr::null_mut();
-    // SAFETY: the caller vouches for the arguments; the flag for conflicts is only written to if it was asked for.
+    // SAFETY: the caller vouches for the arguments. One guard is for all the calls: there is nothing to be dropped
+    // between them.
     unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15"))]
-        pg_sys::ExecInsertIndexTuples(target, slot, state, false, false, std::ptr::null_mut(), none);
-        #[cfg(not(any(feature = "pg14", feature = "pg15")))]
-        pg_sys::ExecInsertIndexTuples(target, slot, state, false, false, std::ptr::null_mut(), none, false);
-        let context = (*state).es_per_tuple_exprcontext;
-        if !context.is_null() {
-            pg_sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
-        }
+        pg_sys::ffi::pg_guard_ffi_boundary(|| {
+            for &slot in slots {
+                sys::insert_index_entries(target, slot, state);
+                let context = (*state).es_per_tuple_exprcontext;
+                if !context.is_null() {
+                    sys::MemoryContextReset((*context).ecxt_per_tuple_memory);
+                }
+            }
+        });
     }
 }
 

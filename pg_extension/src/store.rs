@@ -66,11 +66,11 @@ pub(crate) enum When {
 
 /// Stores an event in the current transaction and returns its id.
 pub(crate) fn store(event: Event<'_>, when: When) -> i64 {
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
+    let now = sys::now();
     let slot = slots::slot_at(now);
     let id = sys::next_value(Relations::get().sequence);
-    let values = values_of(event, id, slot, now);
+    let mut texts = Texts::for_event(&event);
+    let values = values_of(event, &mut texts, id, slot, now);
     if when == When::AfterTriggers && statement::is_collecting() {
         pending::add(slot, &values);
     } else {
@@ -97,31 +97,108 @@ pub(crate) fn renumber(old: Vec<i64>, new: Vec<i64>) {
 }
 
 /// The values in the order of the columns.
-fn values_of(event: Event<'_>, id: i64, slot: usize, now: pg_sys::TimestampTz) -> RowValues {
-    let text = |value: &str| Some(sys::text_datum(value.as_bytes()));
+fn values_of(
+    event: Event<'_>,
+    texts: &mut Texts,
+    id: i64,
+    slot: usize,
+    now: pg_sys::TimestampTz,
+) -> RowValues {
     let metadata = match event.metadata {
         Some(explicit) => Some(sys::text_datum(explicit)),
         None => session_metadata(),
     };
     // SAFETY: assigns the top-level transaction id if there is none; we are in a transaction.
     let xid = unsafe { pg_sys::GetTopFullTransactionId() };
+    let mut text = |text: &str| Some(texts.text(text.as_bytes()));
     [
         id.into_datum(),
         Some(pg_sys::Datum::from(slot)),
         Some(pg_sys::Datum::from(xid.value)),
         text(event.channel),
         text(event.event_type),
-        event.type_name.and_then(text),
+        event.type_name.and_then(&mut text),
         text(event.audience.name()),
-        event.tenant_id.and_then(text),
-        event.user_id.and_then(text),
-        Some(sys::text_datum(event.payload)),
-        event.old_payload.map(sys::text_datum),
-        event.changed_columns.and_then(IntoDatum::into_datum),
+        event.tenant_id.and_then(&mut text),
+        event.user_id.and_then(&mut text),
+        Some(texts.text(event.payload)),
+        event.old_payload.map(|payload| texts.text(payload)),
+        event.changed_columns.map(|names| texts.array(&names)),
         metadata,
         Some(pg_sys::Datum::from(now)),
         event.truncated.into_datum(),
     ]
+}
+
+/// The texts of one event as PostgreSQL holds them, in one allocation.
+struct Texts {
+    /// Words, for the alignment.
+    words: Vec<u32>,
+}
+
+/// Of an array, up to its dimension: size, dimensions, that there are no nulls, type, count, lowest index.
+const ARRAY_WORDS: usize = 6;
+
+impl Texts {
+    /// With room for all texts, so that none moves when another is added.
+    fn for_event(event: &Event<'_>) -> Self {
+        let keys = [event.type_name, event.tenant_id, event.user_id].into_iter().flatten();
+        let texts = [event.channel, event.event_type, event.audience.name()].into_iter().chain(keys);
+        let columns = event.changed_columns.iter().flatten().copied();
+        let payloads = [Some(event.payload), event.old_payload].into_iter().flatten();
+        let room: usize = texts
+            .chain(columns)
+            .map(str::as_bytes)
+            .chain(payloads)
+            .map(|text| 1 + text.len().div_ceil(4))
+            .sum();
+        Self { words: Vec::with_capacity(room + ARRAY_WORDS) }
+    }
+
+    /// A text; valid until this is dropped.
+    fn text(&mut self, text: &[u8]) -> pg_sys::Datum {
+        let at = self.words.len();
+        self.room_for(1 + text.len().div_ceil(4));
+        // SAFETY: there is room for the text behind the word of the size.
+        unsafe {
+            let start = self.words.as_mut_ptr().add(at + 1);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), start.cast(), text.len());
+        }
+        self.sized(at, 4 + text.len())
+    }
+
+    /// An array of texts; valid until this is dropped.
+    fn array(&mut self, texts: &[&str]) -> pg_sys::Datum {
+        let at = self.words.len();
+        let dimensions: &[u32] = match u32::try_from(texts.len()).unwrap_or(u32::MAX) {
+            0 => &[],
+            count => &[count, 1],
+        };
+        self.room_for(4 + dimensions.len());
+        self.words[at + 1] = u32::from(!texts.is_empty());
+        self.words[at + 3] = pg_sys::TEXTOID.to_u32();
+        self.words[at + 4..].copy_from_slice(dimensions);
+        for text in texts {
+            self.text(text.as_bytes());
+        }
+        self.sized(at, (self.words.len() - at) * 4)
+    }
+
+    /// Adds zeros, without moving what is there.
+    fn room_for(&mut self, words: usize) {
+        assert!(self.words.capacity() - self.words.len() >= words, "the event has no such text");
+        self.words.resize(self.words.len() + words, 0);
+    }
+
+    /// Writes the size of a value, which its first word holds.
+    fn sized(&mut self, at: usize, bytes: usize) -> pg_sys::Datum {
+        // SAFETY: the word is there.
+        unsafe {
+            let start = self.words.as_mut_ptr().add(at);
+            pgrx::set_varsize_4b(start.cast(), i32::try_from(bytes).unwrap_or(i32::MAX));
+            pg_sys::Datum::from(start)
+        }
+    }
 }
 
 /// The setting `tidings.metadata`; content that is not JSON never fails the writer.

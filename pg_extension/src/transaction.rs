@@ -1,5 +1,6 @@
 //! What this backend remembers for the length of one transaction.
 
+use crate::sys::current_subtransaction;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -53,12 +54,6 @@ pub(crate) fn forget_truncate() {
 /// True once per transaction.
 pub(crate) fn first_metadata_warning() -> bool {
     STATE.with_borrow_mut(|state| !std::mem::replace(&mut state.warned_metadata, true))
-}
-
-/// The subtransaction that is open now.
-pub(crate) fn current_subtransaction() -> pg_sys::SubTransactionId {
-    // SAFETY: reads a counter of the current transaction; we are always called inside one.
-    unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
 pub(crate) fn register() {
