@@ -39,8 +39,6 @@ end
 $$;
 create trigger send_message after insert or update on messages_source for each row execute function send_message();
 
--- The row that publish_event stores, without the function.
+-- The row that publish_event stores, without the function; with the same indexes and constraints.
 create table event_rows (like tidings.events including all);
-create index on event_rows (id);
-create index on event_rows (xid);
 create sequence event_rows_id;
