@@ -26,7 +26,8 @@ part_latency() {
     local round system rates=100,300,1000
     for ((round = 1; round <= rounds; round++)); do
         say "latency, round $round of $rounds"
-        local shapes=(--part latency --round "$round" --subscribers 100 --rates "$rates" --rate-s "$latency_s")
+        local shapes=(--part latency --round "$round" --subscribers 100 --rates "$rates" --rate-s "$latency_s"
+            --probe)
         record "$binaries/load" hop --part latency --round "$round" --database-url "$database" --core 0 \
             --rates "$rates" --rate-s "$latency_s"
         for system in ours-sse ours-ws; do

@@ -46,7 +46,7 @@ pub(crate) struct Server {
     token: String,
     /// Where events are made.
     #[arg(long)]
-    database_url: String,
+    pub(crate) database_url: String,
     /// The server's first process, whose CPU time and memory, and those of its children, are read from /proc.
     #[arg(long)]
     pub(crate) pid: u32,
@@ -90,6 +90,9 @@ pub(crate) struct Deliver {
     /// Length of each of these.
     #[arg(long, default_value_t = 4.0)]
     pub(crate) rate_s: f64,
+    /// Beside these, a bare LISTEN shows what the database takes meanwhile.
+    #[arg(long)]
+    pub(crate) probe: bool,
 }
 
 #[derive(Debug, Clone, Args)]

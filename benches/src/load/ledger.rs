@@ -7,7 +7,7 @@ use crate::result::Stamp;
 use crate::systems::channel_of;
 
 /// An hour: more than any run takes.
-const LATE_MICROS_MAX: u64 = 3_600_000_000;
+pub(crate) const LATE_MICROS_MAX: u64 = 3_600_000_000;
 
 /// Who is to receive an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -43,6 +43,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::{Arguments, Command, Deliver, Hop, Memory, Route, Server, Subscribe};
 use crate::crowd::Crowd;
+use crate::hop::Probe;
 use crate::ledger::{Audience, Ledger};
 use crate::process::Usage;
 use crate::run::Run;
@@ -122,16 +123,25 @@ impl Deliver {
         let mut is_ok = true;
         for shape @ (burst, rate) in shapes {
             let measured = match rate {
-                0 => run.bursts(burst, Duration::from_secs_f64(self.burst_s)),
-                rate => run.paced(rate, Duration::from_secs_f64(self.rate_s)),
+                0 => run.bursts(burst, Duration::from_secs_f64(self.burst_s)).map(|measured| measured.json()),
+                rate => self.paced(&mut run, rate),
             };
-            is_ok &= print(line(shape), measured.map(|measured| measured.json()));
+            is_ok &= print(line(shape), measured);
             if !is_ok {
                 // What is late would be counted in the next measurement.
                 break;
             }
         }
         is_ok
+    }
+
+    fn paced(&self, run: &mut Run, rate: u32) -> Result<Value> {
+        let probe = self.probe.then(|| Probe::start(&self.server.database_url));
+        let measured = run.paced(rate, Duration::from_secs_f64(self.rate_s)).map(|measured| measured.json());
+        match probe {
+            Some(probe) => probe.finish(measured?),
+            None => measured,
+        }
     }
 }
 

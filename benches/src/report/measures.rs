@@ -25,6 +25,11 @@ pub(crate) fn p50(line: &Line) -> Option<f64> {
     line.number("p50_ms")
 }
 
+/// Of a bare LISTEN beside the subscribers.
+pub(crate) fn hop_p50(line: &Line) -> Option<f64> {
+    line.number("hop_p50_ms")
+}
+
 pub(crate) fn p99(line: &Line) -> Option<f64> {
     line.number("p99_ms")
 }

@@ -92,7 +92,7 @@ fn route(results: &Results) -> Chart {
     Chart {
         title: "Cost of an event that concerns one subscription",
         x: axis("subscriptions", true),
-        y: axis("microseconds of server CPU time per event", true),
+        y: axis("microseconds of server CPU time per event", false),
         series: std::iter::once(ours).chain(single).collect(),
     }
 }

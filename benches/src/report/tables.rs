@@ -77,13 +77,20 @@ fn by_rate(results: &Results, first: &str, measure: Measure) -> Table {
 }
 
 fn latency(results: &Results) -> Vec<Section> {
+    let mut median = by_rate(results, "p50 ms", measures::p50);
+    for system in SYSTEMS.into_iter().filter(|system| system.key.starts_with("ours")).chain(DIRECT) {
+        let name = format!("bare LISTEN beside {}", system.name);
+        median.row(&name, RATES.map(|rate| results.latency(system, rate, measures::hop_p50)));
+    }
     vec![
         Section {
             title: "Latency, median",
             about: "Milliseconds from inside the transaction to each of 100 subscribers. The hop is a bare LISTEN with \
-                    nobody behind it: what the notification itself takes.",
+                    nobody behind it, on the server's core and with nothing else going on. A bare LISTEN beside a run is \
+                    one more client of the database, on the core of the load: what the notification itself takes while \
+                    100 subscribers are being served.",
             part: "latency",
-            table: by_rate(results, "p50 ms", measures::p50),
+            table: median,
             plots: &["latency-p50"],
         },
         Section {
