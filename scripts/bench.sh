@@ -111,8 +111,8 @@ mkdir -p "$bench"
 machine() {
     local versions
     versions=$(peer_versions | sed 's/\(.*\) \(.*\)/"\1":"\2"/' | paste -sd, -)
-    printf '{"part":"machine","of":"%s","date":"%s","cpu":"%s","cores":%d,"memory_kb":%d,"kernel":"%s","load":"%s",' \
-        "$1" "$(date -u +%FT%TZ)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$(nproc)" \
+    printf '{"part":"machine","of":"%s","size":"%s","date":"%s","cpu":"%s","cores":%d,"memory_kb":%d,"kernel":"%s","load":"%s",' \
+        "$1" "$size" "$(date -u +%FT%TZ)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$(nproc)" \
         "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)" "$(uname -r)" "$(cut -d' ' -f1-3 /proc/loadavg)"
     printf '"postgresql":"%s","rust":"%s","tidings":"%s","commit":"%s","versions":{%s}}\n' \
         "$("$pg_config" --version | cut -d' ' -f2)" "$(rustc --version | cut -d' ' -f2)" "$(workspace_version)" \

@@ -18,11 +18,11 @@ fi
 set_size() {
     case $1 in
     whole)
-        rounds=3 burst_s=1.5 paced_s=3 latency_s=4 route_s=4 writes_s=4 idle_s=5
+        rounds=3 burst_s=1.2 paced_s=2.5 latency_s=2.5 route_s=3 writes_s=3 idle_s=5
         crowd=(100 1000 5000) idle=1000,5000,15000 multiplexed=100000
         ;;
     quick)
-        rounds=1 burst_s=0.4 paced_s=1 latency_s=1 route_s=1 writes_s=1 idle_s=1
+        rounds=1 burst_s=0.3 paced_s=1 latency_s=1 route_s=1 writes_s=1 idle_s=1
         crowd=(100 1000) idle=500,1000 multiplexed=10000
         ;;
     esac

@@ -23,19 +23,22 @@ part_fanout() {
 }
 
 part_latency() {
-    local round system rates=100,300,1000
+    local round system rate rates=100,300,1000
     for ((round = 1; round <= rounds; round++)); do
         say "latency, round $round of $rounds"
-        local shapes=(--part latency --round "$round" --subscribers 100 --rates "$rates" --rate-s "$latency_s"
-            --probe)
+        local shape=(--part latency --round "$round" --subscribers 100 --rate-s "$latency_s" --probe)
         record "$binaries/load" hop --part latency --round "$round" --database-url "$database" --core 0 \
             --rates "$rates" --rate-s "$latency_s"
         for system in ours-sse ours-ws; do
-            load_ours deliver "$system" "${shapes[@]}"
-            load_ours deliver "$system" "${shapes[@]}" --direct
+            load_ours deliver "$system" "${shape[@]}" --rates "$rates"
+            load_ours deliver "$system" "${shape[@]}" --rates "$rates" --direct
         done
-        for system in nchan async-graphql floor node postgraphile yoga; do
-            load_peer deliver "$system" latency "${shapes[@]}"
+        for system in nchan async-graphql floor; do
+            load_peer deliver "$system" latency "${shape[@]}" --rates "$rates"
+        done
+        # One by one, so that who is too slow for the one is not spared the other.
+        for system in node postgraphile yoga; do
+            for rate in 100 1000; do load_peer deliver "$system" "at $rate" "${shape[@]}" --rates "$rate"; done
         done
     done
 }
@@ -74,16 +77,15 @@ part_memory() {
 }
 
 part_subscribe() {
-    local round
+    local round system
     for ((round = 1; round <= rounds; round++)); do
         say "subscribe, round $round of $rounds"
         load_ours subscribe ours-ws --part subscribe --round "$round" --subscriptions 10000 --connections 100
-        load_peer subscribe async-graphql subscribe --part subscribe --round "$round" --subscriptions 10000 \
-            --connections 100
-        load_peer subscribe node subscribe --part subscribe --round "$round" --subscriptions 10000 --connections 100
+        for system in async-graphql node; do
+            load_peer subscribe "$system" subscribe --part subscribe --round "$round" --subscriptions 10000 \
+                --connections 100
+        done
     done
-    say "inside the process"
-    "${on_first_core[@]}" "$binaries/subscribe" --json >>"$results"
 }
 
 part_writes() {
@@ -95,6 +97,11 @@ part_writes() {
 
 # Single functions, and the tail.
 part_micro() {
+    "${on_first_core[@]}" "$binaries/subscribe" --json >>"$results"
+    if [[ ! -x scripts/bench-micro.sh ]]; then
+        say "note: there is no scripts/bench-micro.sh"
+        return
+    fi
     local what=()
     if ! command -v valgrind >/dev/null; then
         say "note: valgrind is not installed, so no instructions are counted (apt-get install valgrind)"

@@ -21,8 +21,8 @@ const BEHIND_MAX: Duration = Duration::from_secs(3);
 /// How long everybody may take to receive one event, before the next is tried.
 const TRIAL: Duration = Duration::from_millis(500);
 
-/// Bursts and events per burst that bring a server to its working temperature.
-const WARM_UP: (u32, u32) = (5, 10);
+/// Bursts that bring a server to its working temperature, events of each, and how long they may take together.
+const WARM_UP: (u32, u32, Duration) = (5, 10, Duration::from_secs(1));
 
 /// Without a channel of one's own for each, so many events say that all is well.
 const SAMPLE_MAX: u32 = 2_000;
@@ -97,8 +97,13 @@ impl Run {
             }
         }
         self.begin_to_count();
-        for _ in 0..WARM_UP.0 {
-            self.burst(WARM_UP.1)?;
+        let (bursts, events, length) = WARM_UP;
+        let began = Instant::now();
+        for _ in 0..bursts {
+            self.burst(events)?;
+            if began.elapsed() > length {
+                break;
+            }
         }
         Ok(())
     }

@@ -97,9 +97,16 @@ fn machine(results: &Results, text: &mut String) -> Result<()> {
             versions = known.join(", ");
         }
     }
-    writeln!(text, "Peers: {versions}.\n\n| part | measured | load average before it |\n|---|---|---|")?;
+    if results.of_part("machine").any(|line| line.text("size") == "quick") {
+        writeln!(text, "**Parts of this are of a quick run: too short to mean anything.**\n")?;
+    }
+    writeln!(
+        text,
+        "Peers: {versions}.\n\n| part | measured | commit | load average before it |\n|---|---|---|---|"
+    )?;
     for line in results.of_part("machine") {
-        writeln!(text, "| {} | {} | {} |", line.text("of"), line.text("date"), line.text("load"))?;
+        let [of, date, commit, load] = ["of", "date", "commit", "load"].map(|key| line.text(key));
+        writeln!(text, "| {of} | {date} | {commit} | {load} |")?;
     }
     writeln!(text)?;
     Ok(())
