@@ -8,6 +8,7 @@
 # All ways take turns in every round; the tables show medians and the spread. WAL is flushed (fsync is on). Beside the
 # rate stand two figures that other load on the machine disturbs less: the CPU time of all of the server's processes, and
 # the WAL. Each measurement begins with empty tables after a checkpoint, so that hardly any images of pages are in it.
+# RESULTS names a file that gets each value as a line of JSON.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "$0")/env.sh"
@@ -45,16 +46,16 @@ for _ in {1..100}; do
     sql -c 'select pg_sleep(0.1)'
 done
 
-# group, way, script, settings of its sessions; each group has one called bare
+# way, script, settings of its sessions
 ways=(
-    'row|bare|insert-bare|'
-    'row|attached-coalesced|insert-attached|'
-    'row|attached-direct|insert-attached|-c tidings.coalesce=off'
-    'row|notify-trigger|insert-notifying|'
-    'row|messages-trigger|insert-messages|'
-    'publish|bare|insert-event-row|'
-    'publish|coalesced|publish|'
-    'publish|direct|publish|-c tidings.coalesce=off'
+    'bare|insert-bare|'
+    'attached-coalesced|insert-attached|'
+    'attached-direct|insert-attached|-c tidings.coalesce=off'
+    'notify-trigger|insert-notifying|'
+    'messages-trigger|insert-messages|'
+    'publish-coalesced|publish|'
+    'publish-direct|publish|-c tidings.coalesce=off'
+    'bare-event-row|insert-event-row|'
 )
 
 # Hundredths of a second that the server's processes have used, those that have ended included.
@@ -74,25 +75,25 @@ wal_position() { sql -c 'select pg_current_wal_insert_lsn() - '"'0/0'"; }
 per() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.2f", a / b }'; }
 
 results=$bench/results
-measure() { # measure CLIENTS GROUP WAY SCRIPT SETTINGS
+measure() { # measure CLIENTS WAY SCRIPT SETTINGS
     local cpu wal output count rate
     sql -f benches/writes/reset.sql
     cpu=$(server_cpu)
     wal=$(wal_position)
-    output=$(PGOPTIONS=$5 "$pg_bin/pgbench" -n -M prepared -c "$1" -j 2 -T "$seconds" \
-        -f "benches/writes/$4.sql" 2>/dev/null)
+    output=$(PGOPTIONS=$4 "$pg_bin/pgbench" -n -M prepared -c "$1" -j 2 -T "$seconds" \
+        -f "benches/writes/$3.sql" 2>/dev/null)
     rate=$(sed -n 's/^tps = \([0-9.]*\).*/\1/p' <<<"$output")
     count=$(sed -n 's/^number of transactions actually processed: \([0-9]*\).*/\1/p' <<<"$output")
-    printf '%s %s %s\n' "$1-$2" "$3" "$rate" >>"$results.rate"
-    printf '%s %s %s\n' "$1-$2" "$3" "$(per "$((($(server_cpu) - cpu) * 1000000 / $(getconf CLK_TCK)))" "$count")" >>"$results.cpu"
-    printf '%s %s %s\n' "$1-$2" "$3" "$(per "$(($(wal_position) - wal))" "$count")" >>"$results.wal"
+    printf '%s %s %s\n' "$1" "$2" "$rate" >>"$results.rate"
+    printf '%s %s %s\n' "$1-cpu" "$2" "$(per "$((($(server_cpu) - cpu) * 1000000 / $(getconf CLK_TCK)))" "$count")" >>"$results.cpu"
+    printf '%s %s %s\n' "$1-wal" "$2" "$(per "$(($(wal_position) - wal))" "$count")" >>"$results.wal"
 }
 
 for ((round = 1; round <= rounds; round++)); do
     for clients in 8 32; do
         for way in "${ways[@]}"; do
-            IFS='|' read -r group name script settings <<<"$way"
-            measure "$clients" "$group" "$name" "$script" "$settings"
+            IFS='|' read -r name script settings <<<"$way"
+            measure "$clients" "$name" "$script" "$settings"
         done
     done
 done
@@ -126,3 +127,7 @@ for ((round = 1; round <= rounds; round++)); do
     done
 done
 awk -f benches/writes/table.awk "$results.bulk" "$results.bulk-wal"
+if [[ -n ${RESULTS:-} ]]; then
+    awk '{ printf "{\"part\":\"writes\",\"group\":\"%s\",\"name\":\"%s\",\"value\":%s}\n", $1, $2, $3 }' \
+        "$results.rate" "$results.cpu" "$results.wal" "$results.bulk" "$results.bulk-wal" >>"$RESULTS"
+fi

@@ -1,4 +1,5 @@
-# Lines of "group name number": for each group and name the median and the spread, and the ratio to the group's `bare`.
+# Lines of "group name number": for each group and name the median and the spread, and the ratio to the group's `bare`,
+# of `publish_event` to the INSERT of the same row.
 {
     key = $1 SUBSEP $2
     if (!(key in count)) { order[++keys] = key }
@@ -21,7 +22,8 @@ END {
     for (i = 1; i <= keys; i++) {
         key = order[i]
         split(key, parts, SUBSEP)
-        ratio = median[key] / median[parts[1] SUBSEP "bare"]
+        base = parts[2] ~ /^publish/ ? "bare-event-row" : "bare"
+        ratio = median[key] / median[parts[1] SUBSEP base]
         printf "| %s | %s | %.0f | %.0f | %.0f | %.2f |\n", parts[1], parts[2], median[key], values[key, 1],
             values[key, count[key]], ratio
     }
