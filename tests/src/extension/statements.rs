@@ -47,6 +47,21 @@ async fn a_trigger_sees_the_events_of_the_rows_before_it() {
 }
 
 #[tokio::test]
+async fn a_stable_function_that_a_trigger_calls_sees_them_too() {
+    // Its queries take no snapshot of their own; the expression that calls it does.
+    let (_database, session) = with_trigger("n := stored(); insert into log values (n, new.id);").await;
+    session
+        .run(
+            "create function stored() returns bigint language plpgsql stable as
+                $$ begin return (select count(*) from tidings.events); end $$;
+             insert into items select n from generate_series(1, 3) n; update items set v = 1",
+        )
+        .await;
+    let seen = session.lines("select n || ':' || at from log order by n").await;
+    assert_eq!(seen, ["1:1", "2:2", "3:3", "4:1", "5:2", "6:3"]);
+}
+
+#[tokio::test]
 async fn a_function_sees_what_it_has_caused() {
     let database = Database::new().await;
     let session = database.connect().await;
