@@ -44,8 +44,11 @@ impl Backlog {
         let (xmax, running) = (Xid(before.seen.xmax()), running(&before));
         let text = snapshot.to_string();
         let parameters: [&(dyn ToSql + Sync); 4] = [&xmax, &running, &before.top, &text];
-        let bounds = poller.client.query_one(BOUNDS, &parameters);
-        let row = in_time(async { bounds.await.map_err(SessionError::Query) }).await?;
+        let row = in_time(async {
+            poller.plan_once(false).await?;
+            poller.client.query_one(BOUNDS, &parameters).await.map_err(SessionError::Query)
+        })
+        .await?;
         let first: Option<i64> = row.get(0);
         // Retention may have emptied its slots since the poll; the page's statement tells.
         let end = row.get::<_, Option<i64>>(1).unwrap_or(before.top);

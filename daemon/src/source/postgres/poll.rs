@@ -2,6 +2,7 @@
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::BytesMut;
 use futures_util::TryStreamExt;
@@ -58,6 +59,10 @@ pub const PAGE: &str = events_where!(
      and pg_visible_in_snapshot(xid, $4::text::pg_snapshot) order by id"
 );
 
+/// How a session plans [`POLL`] once it has begun.
+pub const PLAN_ONCE: &str = "set plan_cache_mode = force_generic_plan";
+const PLAN_EACH_TIME: &str = "set plan_cache_mode = force_custom_plan";
+
 /// What a poll found.
 #[derive(Debug)]
 pub(super) enum Polled {
@@ -76,6 +81,8 @@ pub(super) struct Poller {
     pub(super) page: Statement,
     /// The table that is polled; it stays the same as long as the history does.
     events_oid: u32,
+    /// Whether the session plans each statement once, see [`Poller::plan_once`].
+    plans_once: AtomicBool,
     /// Whether the next poll is the first since a connection was lost: the server may have crashed
     /// in between and given xids below our snapshot to new transactions.
     pub(super) after_reconnect: bool,
@@ -87,7 +94,15 @@ impl Poller {
             async |text| in_time(async { client.prepare(text).await.map_err(SessionError::Query) }).await;
         let (poll, poll_after_reconnect) = (prepare(POLL).await?, prepare(POLL_AFTER_RECONNECT).await?);
         let page = prepare(PAGE).await?;
-        Ok(Self { client, poll, poll_after_reconnect, page, events_oid, after_reconnect: false })
+        Ok(Self {
+            client,
+            poll,
+            poll_after_reconnect,
+            page,
+            events_oid,
+            plans_once: AtomicBool::new(false),
+            after_reconnect: false,
+        })
     }
 
     /// Polls once.
@@ -107,6 +122,7 @@ impl Poller {
             &self.poll
         };
         in_time(async {
+            self.plan_once(!self.after_reconnect).await?;
             let mut rows = pin!(self.query(statement, &parameters).await?);
             let snapshot = Arc::new(self.head(&mut rows, seen).await?);
             let mut page = Page::default();
@@ -122,6 +138,18 @@ impl Poller {
             Ok(Polled::All(Batch { events, start: seen.clone(), snapshot, last: true }))
         })
         .await
+    }
+
+    /// Whether statements are planned once, or each time with their parameters. The poll has one plan, a bitmap of the
+    /// index by xid, and planning it takes three times as long as the rest; what reads a backlog needs to know how much.
+    pub(super) async fn plan_once(&self, once: bool) -> Result<(), SessionError> {
+        if self.plans_once.load(Ordering::Relaxed) == once {
+            return Ok(());
+        }
+        let mode = if once { PLAN_ONCE } else { PLAN_EACH_TIME };
+        self.client.batch_execute(mode).await.map_err(SessionError::Query)?;
+        self.plans_once.store(once, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Reads the first row: the statement's snapshot, if nothing between it and what was seen is lost.

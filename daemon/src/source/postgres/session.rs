@@ -16,7 +16,8 @@ use crate::source::snapshot::Snapshot;
 
 /// Settings of the polling connection.
 ///
-/// Custom plans, because only the actual snapshot tells the planner how few rows are new; no
+/// Custom plans, because only the actual snapshot tells the planner how few rows are new; the poll itself is planned once,
+/// see [`Poller::plan_once`]. No
 /// sequential scan and no parallel workers, because a poll must cost the same on a large table; no
 /// JIT, because it costs more than the poll.
 ///
