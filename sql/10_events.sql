@@ -33,9 +33,10 @@ create table tidings.events_0 partition of tidings.events for values in (0);
 create table tidings.events_1 partition of tidings.events for values in (1);
 create table tidings.events_2 partition of tidings.events for values in (2);
 
-create index events_id_idx on tidings.events (id);
+-- No two entries are the same: looking for duplicates whenever a page is full would be in vain.
+create index events_id_idx on tidings.events (id) with (deduplicate_items = off);
 -- With the id, so that the lowest id of a transaction is found without reading its events.
-create index events_xid_idx on tidings.events (xid, id);
+create index events_xid_idx on tidings.events (xid, id) with (deduplicate_items = off);
 
 alter sequence tidings.events_id_seq owned by tidings.events.id;
 

@@ -6,7 +6,7 @@
 use crate::plan::{Config, Plan, plan_for};
 use crate::publish::KEY_BYTES_MAX;
 use crate::render::{self, NeutralSession, Record, Values};
-use crate::store::{Audience, Event, store};
+use crate::store::{Audience, Event, When, store};
 use crate::{order, settings, transaction};
 use pgrx::prelude::*;
 
@@ -79,14 +79,14 @@ unsafe fn capture_change(plan: &Plan, data: &pg_sys::TriggerData) {
         _ => return,
     };
     // SAFETY: both are null or tuples of the relation.
-    unsafe { order::captured((*data.tg_relation).rd_id, old, new, ids) };
+    unsafe { order::captured((*data.tg_relation).rd_id, old, new, &ids) };
 }
 
 /// Carries no data, so it goes to every subscriber of the table. The statement triggers of a parent
 /// and its partitions make one event together.
 fn store_truncate(config: &Config) {
     if transaction::first_truncate(&config.type_name) {
-        store(Event {
+        let event = Event {
             channel: &config.channel,
             event_type: "TRUNCATE",
             type_name: Some(&config.type_name),
@@ -98,7 +98,8 @@ fn store_truncate(config: &Config) {
             changed_columns: None,
             metadata: None,
             truncated: false,
-        });
+        };
+        store(event, When::Now);
     }
 }
 
@@ -166,7 +167,7 @@ fn store_record(
     changed_columns: Option<Vec<&str>>,
 ) -> i64 {
     let config = &plan.config;
-    store(Event {
+    let event = Event {
         channel: &config.channel,
         event_type: operation,
         type_name: Some(&config.type_name),
@@ -180,5 +181,6 @@ fn store_record(
         changed_columns,
         metadata: None,
         truncated: record.truncated || before.is_some_and(|record| record.truncated),
-    })
+    };
+    store(event, When::AfterTriggers)
 }

@@ -6,7 +6,8 @@
 //! - `publish`: `publish_event`
 //! - `capture`: the trigger function; `plan` is its configuration, `render` writes records as JSON
 //! - `order`: keeps a row's events in the order of its versions when triggers write
-//! - `store`: the one place that writes to `tidings.events`
+//! - `store`: an event becomes a row; `slots` is the table that it goes to, `pending` holds what a `statement` has
+//!   collected so far
 //! - `wake_up`: tells readers that something was committed, one by one or through a worker for many
 //! - `pull`: `tidings.read_events`, for consumers that poll; `select` is how it reads
 //! - `definitions`: checks GraphQL definitions of custom events
@@ -26,6 +27,11 @@ mod plan;
 mod render;
 
 mod store;
+
+mod statement;
+
+mod pending;
+mod slots;
 mod transaction;
 mod wake_up;
 
@@ -48,6 +54,8 @@ mod schema;
 pub extern "C-unwind" fn _PG_init() {
     settings::register();
     plan::register();
+    slots::register();
+    statement::register();
     transaction::register();
     wake_up::worker::register();
 }

@@ -5,7 +5,7 @@
 //! event is still waiting in the queue. Each change knows which version (place in the table) it replaces
 //! and which it makes, so the late event is recognised by the version it makes, and is given the lower id.
 
-use crate::{store, transaction};
+use crate::{store, sys};
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -58,7 +58,7 @@ thread_local! {
 
 /// Takes down what is known, once for a subtransaction.
 fn save_for_rollback(versions: &Versions) {
-    let current = transaction::current_subtransaction();
+    let current = sys::current_subtransaction();
     if current == TOP_SUBTRANSACTION {
         return;
     }
@@ -117,7 +117,7 @@ pub(crate) unsafe fn captured(
     relation: pg_sys::Oid,
     old: pg_sys::HeapTuple,
     new: pg_sys::HeapTuple,
-    ids: Vec<i64>,
+    ids: &[i64],
 ) {
     // SAFETY: the caller vouches for both.
     let (replaced, made) = unsafe { (version_of(relation, old), version_of(relation, new)) };
@@ -126,10 +126,16 @@ pub(crate) unsafe fn captured(
     let renumbered = VERSIONS.with_borrow_mut(|versions| {
         save_for_rollback(versions);
         let following = made.map(|made| versions.take_chain(made)).unwrap_or_default();
-        let (change, renumbered) = joined(Early { ids, made }, following);
-        if let Some(replaced) = replaced.filter(|replaced| nested && versions.is_early(replaced)) {
-            versions.remember_early(replaced, change);
-        }
+        let early = replaced.filter(|replaced| nested && versions.is_early(replaced));
+        let renumbered = if early.is_some() || !following.ids.is_empty() {
+            let (change, renumbered) = joined(Early { ids: ids.to_vec(), made }, following);
+            if let Some(replaced) = early {
+                versions.remember_early(replaced, change);
+            }
+            renumbered
+        } else {
+            None
+        };
         versions.remember_recent(made);
         renumbered
     });
@@ -202,9 +208,7 @@ unsafe fn version_of(relation: pg_sys::Oid, tuple: pg_sys::HeapTuple) -> Option<
 /// `tuple` must be a valid tuple.
 unsafe fn made_by_us(tuple: pg_sys::HeapTuple) -> bool {
     // SAFETY: the header of a stored tuple has its inserting transaction.
-    unsafe {
-        pg_sys::TransactionIdIsCurrentTransactionId(pg_sys::htup::HeapTupleHeaderGetXmin((*tuple).t_data))
-    }
+    sys::is_ours(unsafe { pg_sys::htup::HeapTupleHeaderGetXmin((*tuple).t_data) })
 }
 
 fn trigger_depth() -> i32 {

@@ -1,7 +1,7 @@
 //! `publish_event`: checks its arguments and stores one event.
 
 use crate::error::{refuse, refuse_argument};
-use crate::store::{Audience, Event, store};
+use crate::store::{Audience, Event, When, store};
 use crate::{settings, transaction};
 use pgrx::fcinfo::{pg_getarg, pg_getarg_datum};
 use pgrx::prelude::*;
@@ -54,7 +54,7 @@ pub(crate) unsafe extern "C-unwind" fn publish_event(fcinfo: pg_sys::FunctionCal
         check_size(metadata, "metadata");
     }
     transaction::forget_truncate();
-    let id = store(Event {
+    let event = Event {
         channel,
         event_type,
         type_name: None,
@@ -66,7 +66,8 @@ pub(crate) unsafe extern "C-unwind" fn publish_event(fcinfo: pg_sys::FunctionCal
         changed_columns: None,
         metadata,
         truncated: false,
-    });
+    };
+    let id = store(event, When::Now);
     pg_sys::Datum::from(id)
 }
 

@@ -1,10 +1,11 @@
-//! The one place that writes to `tidings.events`.
+//! An event becomes a row of `tidings.events`.
 
 use crate::roles::RunAsOwner;
-use crate::{settings, sys, transaction, wake_up};
+use crate::slots::{Relations, RowValues, Rows};
+use crate::{pending, settings, slots, statement, sys, transaction, wake_up};
 use pgrx::prelude::*;
 use std::cell::Cell;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
 /// Who may receive an event; see the `audience` column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,82 +52,153 @@ pub(crate) struct Event<'a> {
     pub(crate) truncated: bool,
 }
 
-/// Three fixed partitions, (epoch / retention) mod 3; `sql/10_events.sql` creates them.
-const SLOTS: usize = 3;
-const SLOT_TABLES: [&CStr; SLOTS] = [c"events_0", c"events_1", c"events_2"];
-/// Seconds from 1970 to 2000, PostgreSQL's own epoch.
-const POSTGRES_EPOCH_SECONDS: i64 = 946_684_800;
-const COLUMNS: usize = 14;
-
 thread_local! {
-    static INSERT_PLANS: Cell<[pg_sys::SPIPlanPtr; SLOTS]> = const { Cell::new([std::ptr::null_mut(); SLOTS]) };
     static RENUMBER_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
-    static NOTIFY_PLAN: Cell<pg_sys::SPIPlanPtr> = const { Cell::new(std::ptr::null_mut()) };
+}
+
+/// When an event has to be in the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    /// When the statement has fired its triggers, if it is one that we saw begin.
+    AfterTriggers,
 }
 
 /// Stores an event in the current transaction and returns its id.
-pub(crate) fn store(event: Event<'_>) -> i64 {
-    // SAFETY: reads the clock.
-    let now = unsafe { pg_sys::GetCurrentTimestamp() };
-    let slot = slot_at(now);
-    let table = sys::relation_oid(SLOT_TABLES[slot]);
-    let sequence = sys::relation_oid(c"events_id_seq");
-    let mut values = values_of(event);
-    {
-        let _owner = RunAsOwner::of(table);
-        let id = next_id(sequence);
-        values[0] = id.into_datum();
-        // SAFETY: assigns the top-level transaction id if there is none; we are in a transaction.
-        values[1] = Some(pg_sys::Datum::from(unsafe { pg_sys::GetTopFullTransactionId().value }));
-        values[12] = Some(pg_sys::Datum::from(now));
-        execute(insert_plan(slot), &mut values);
-        wake_up::at_commit();
+pub(crate) fn store(event: Event<'_>, when: When) -> i64 {
+    let now = sys::now();
+    let slot = slots::slot_at(now);
+    let id = sys::next_value(Relations::get().sequence);
+    let mut texts = Texts::for_event(&event);
+    let values = values_of(event, &mut texts, id, slot, now);
+    if when == When::AfterTriggers && statement::is_collecting() {
+        pending::add(slot, &values);
+    } else {
+        let mut rows = Rows::for_slot(slot);
+        rows.push(&values);
+        // SAFETY: as a write of this command, which every later one sees.
+        rows.insert(unsafe { pg_sys::GetCurrentCommandId(true) });
     }
+    wake_up::at_commit();
     if settings::FORCE_SYNC_COMMIT.get() {
         // SAFETY: sets a flag for the commit of this transaction.
         unsafe { pg_sys::ForceSyncCommit() };
     }
-    i64::try_from(values[0].map_or(0, |datum| datum.value())).unwrap_or(i64::MAX)
+    id
 }
 
 /// Gives stored events of this transaction other ids: `old[n]` becomes `new[n]`.
 pub(crate) fn renumber(old: Vec<i64>, new: Vec<i64>) {
+    pending::write();
     let table = sys::relation_oid(c"events");
     let mut values = [old.into_datum(), new.into_datum()];
     let _owner = RunAsOwner::of(table);
     execute(renumber_plan(), &mut values);
 }
 
-/// The slot for events of this moment.
-fn slot_at(now: pg_sys::TimestampTz) -> usize {
-    let seconds = now.div_euclid(1_000_000) + POSTGRES_EPOCH_SECONDS;
-    let period = seconds.div_euclid(i64::from(settings::RETENTION.get().max(1)));
-    usize::try_from(period.rem_euclid(SLOTS as i64)).unwrap_or(0)
-}
-
-/// The values in the order of the insert; id, xid and time are filled in later.
-fn values_of(event: Event<'_>) -> [Option<pg_sys::Datum>; COLUMNS] {
-    let text = |value: &str| Some(sys::text_datum(value.as_bytes()));
+/// The values in the order of the columns.
+fn values_of(
+    event: Event<'_>,
+    texts: &mut Texts,
+    id: i64,
+    slot: usize,
+    now: pg_sys::TimestampTz,
+) -> RowValues {
     let metadata = match event.metadata {
         Some(explicit) => Some(sys::text_datum(explicit)),
         None => session_metadata(),
     };
+    // SAFETY: assigns the top-level transaction id if there is none; we are in a transaction.
+    let xid = unsafe { pg_sys::GetTopFullTransactionId() };
+    let mut text = |text: &str| Some(texts.text(text.as_bytes()));
     [
-        None,
-        None,
+        id.into_datum(),
+        Some(pg_sys::Datum::from(slot)),
+        Some(pg_sys::Datum::from(xid.value)),
         text(event.channel),
         text(event.event_type),
-        event.type_name.and_then(text),
+        event.type_name.and_then(&mut text),
         text(event.audience.name()),
-        event.tenant_id.and_then(text),
-        event.user_id.and_then(text),
-        Some(sys::text_datum(event.payload)),
-        event.old_payload.map(sys::text_datum),
-        event.changed_columns.and_then(IntoDatum::into_datum),
+        event.tenant_id.and_then(&mut text),
+        event.user_id.and_then(&mut text),
+        Some(texts.text(event.payload)),
+        event.old_payload.map(|payload| texts.text(payload)),
+        event.changed_columns.map(|names| texts.array(&names)),
         metadata,
-        None,
+        Some(pg_sys::Datum::from(now)),
         event.truncated.into_datum(),
     ]
+}
+
+/// The texts of one event as PostgreSQL holds them, in one allocation.
+struct Texts {
+    /// Words, for the alignment.
+    words: Vec<u32>,
+}
+
+/// Of an array, up to its dimension: size, dimensions, that there are no nulls, type, count, lowest index.
+const ARRAY_WORDS: usize = 6;
+
+impl Texts {
+    /// With room for all texts, so that none moves when another is added.
+    fn for_event(event: &Event<'_>) -> Self {
+        let keys = [event.type_name, event.tenant_id, event.user_id].into_iter().flatten();
+        let texts = [event.channel, event.event_type, event.audience.name()].into_iter().chain(keys);
+        let columns = event.changed_columns.iter().flatten().copied();
+        let payloads = [Some(event.payload), event.old_payload].into_iter().flatten();
+        let room: usize = texts
+            .chain(columns)
+            .map(str::as_bytes)
+            .chain(payloads)
+            .map(|text| 1 + text.len().div_ceil(4))
+            .sum();
+        Self { words: Vec::with_capacity(room + ARRAY_WORDS) }
+    }
+
+    /// A text; valid until this is dropped.
+    fn text(&mut self, text: &[u8]) -> pg_sys::Datum {
+        let at = self.words.len();
+        self.room_for(1 + text.len().div_ceil(4));
+        // SAFETY: there is room for the text behind the word of the size.
+        unsafe {
+            let start = self.words.as_mut_ptr().add(at + 1);
+            std::ptr::copy_nonoverlapping(text.as_ptr(), start.cast(), text.len());
+        }
+        self.sized(at, 4 + text.len())
+    }
+
+    /// An array of texts; valid until this is dropped.
+    fn array(&mut self, texts: &[&str]) -> pg_sys::Datum {
+        let at = self.words.len();
+        let dimensions: &[u32] = match u32::try_from(texts.len()).unwrap_or(u32::MAX) {
+            0 => &[],
+            count => &[count, 1],
+        };
+        self.room_for(4 + dimensions.len());
+        self.words[at + 1] = u32::from(!texts.is_empty());
+        self.words[at + 3] = pg_sys::TEXTOID.to_u32();
+        self.words[at + 4..].copy_from_slice(dimensions);
+        for text in texts {
+            self.text(text.as_bytes());
+        }
+        self.sized(at, (self.words.len() - at) * 4)
+    }
+
+    /// Adds zeros, without moving what is there.
+    fn room_for(&mut self, words: usize) {
+        assert!(self.words.capacity() - self.words.len() >= words, "the event has no such text");
+        self.words.resize(self.words.len() + words, 0);
+    }
+
+    /// Writes the size of a value, which its first word holds.
+    fn sized(&mut self, at: usize, bytes: usize) -> pg_sys::Datum {
+        // SAFETY: the word is there.
+        unsafe {
+            let start = self.words.as_mut_ptr().add(at);
+            pgrx::set_varsize_4b(start.cast(), i32::try_from(bytes).unwrap_or(i32::MAX));
+            pg_sys::Datum::from(start)
+        }
+    }
 }
 
 /// The setting `tidings.metadata`; content that is not JSON never fails the writer.
@@ -152,15 +224,9 @@ fn session_metadata() -> Option<pg_sys::Datum> {
     None
 }
 
-fn next_id(sequence: pg_sys::Oid) -> i64 {
-    // SAFETY: nextval_oid takes one OID and returns a bigint, never null.
-    unsafe { pgrx::direct_function_call::<i64>(pg_sys::nextval_oid, &[Some(pg_sys::Datum::from(sequence))]) }
-        .unwrap_or_default()
-}
-
 /// A NOTIFY when this transaction commits.
 pub(crate) fn notify() {
-    execute(notify_plan(), &mut []);
+    sys::notify(c"tidings");
 }
 
 fn execute(plan: pg_sys::SPIPlanPtr, values: &mut [Option<pg_sys::Datum>]) {
@@ -177,40 +243,8 @@ fn execute(plan: pg_sys::SPIPlanPtr, values: &mut [Option<pg_sys::Datum>]) {
         code
     };
     if code < 0 {
-        error!("tidings could not store an event: SPI error {code}");
+        error!("tidings could not renumber events: SPI error {code}");
     }
-}
-
-fn insert_plan(slot: usize) -> pg_sys::SPIPlanPtr {
-    let mut plans = INSERT_PLANS.get();
-    if plans[slot].is_null() {
-        use pg_sys::{BOOLOID, INT8OID, JSONOID, TEXTARRAYOID, TEXTOID, TIMESTAMPTZOID, XID8OID};
-        plans[slot] = prepare(
-            &format!(
-                "insert into tidings.events_{slot} (slot, id, xid, channel, event_type, type_name, audience, \
-                 tenant_id, user_id, payload, old_payload, changed_columns, metadata, created_at, truncated) \
-                 values ({slot}, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
-            ),
-            &mut [
-                INT8OID,
-                XID8OID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                TEXTOID,
-                JSONOID,
-                JSONOID,
-                TEXTARRAYOID,
-                JSONOID,
-                TIMESTAMPTZOID,
-                BOOLOID,
-            ],
-        );
-        INSERT_PLANS.set(plans);
-    }
-    plans[slot]
 }
 
 /// Runs under the writer's search_path, so every name and operator is qualified.
@@ -224,16 +258,6 @@ fn renumber_plan() -> pg_sys::SPIPlanPtr {
             &mut [pg_sys::INT8ARRAYOID, pg_sys::INT8ARRAYOID],
         );
         RENUMBER_PLAN.set(plan);
-    }
-    plan
-}
-
-fn notify_plan() -> pg_sys::SPIPlanPtr {
-    let mut plan = NOTIFY_PLAN.get();
-    if plan.is_null() {
-        plan =
-            prepare("select pg_catalog.pg_notify('tidings'::pg_catalog.text, ''::pg_catalog.text)", &mut []);
-        NOTIFY_PLAN.set(plan);
     }
     plan
 }

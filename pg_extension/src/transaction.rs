@@ -1,5 +1,6 @@
 //! What this backend remembers for the length of one transaction.
 
+use crate::sys::current_subtransaction;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -55,12 +56,6 @@ pub(crate) fn first_metadata_warning() -> bool {
     STATE.with_borrow_mut(|state| !std::mem::replace(&mut state.warned_metadata, true))
 }
 
-/// The subtransaction that is open now.
-pub(crate) fn current_subtransaction() -> pg_sys::SubTransactionId {
-    // SAFETY: reads a counter of the current transaction; we are always called inside one.
-    unsafe { pg_sys::GetCurrentSubTransactionId() }
-}
-
 pub(crate) fn register() {
     // SAFETY: both callbacks are plain functions of this library, which is never unloaded.
     unsafe {
@@ -78,6 +73,8 @@ unsafe extern "C-unwind" fn transaction_ended(event: pg_sys::XactEvent::Type, _a
             crate::wake_up::committed();
         }
         crate::order::forget();
+        crate::pending::forget();
+        crate::statement::interrupted();
     }
 }
 
@@ -90,8 +87,15 @@ unsafe extern "C-unwind" fn subtransaction_ended(
 ) {
     use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
     match event {
-        SUBXACT_EVENT_COMMIT_SUB => crate::order::keep(ended, parent),
-        SUBXACT_EVENT_ABORT_SUB => crate::order::roll_back(ended),
+        SUBXACT_EVENT_COMMIT_SUB => {
+            crate::order::keep(ended, parent);
+            crate::pending::keep(ended, parent);
+        }
+        SUBXACT_EVENT_ABORT_SUB => {
+            crate::order::roll_back(ended);
+            crate::pending::roll_back(ended);
+            crate::statement::interrupted();
+        }
         _ => {}
     }
     STATE.with(|state| {

@@ -55,6 +55,7 @@ impl Values {
 pub(crate) fn same(column: &Column, left: &Values, right: &Values) -> bool {
     match (left.get(column.position), right.get(column.position)) {
         (None, None) => true,
+        (Some(left), Some(right)) if column.by_value => left.value() == right.value(),
         // SAFETY: both values are of the column's type.
         (Some(left), Some(right)) => unsafe {
             crate::sys::same_image(left, right, column.by_value, column.length)

@@ -2,10 +2,15 @@
 
 use crate::sys;
 use pgrx::prelude::*;
+use std::cell::Cell;
 use std::ffi::c_int;
 
 /// `BYTEA_OUTPUT_HEX` of `utils/bytea.h`.
 const BYTEA_OUTPUT_HEX: c_int = 1;
+
+thread_local! {
+    static UTC: Cell<*mut pg_sys::pg_tz> = const { Cell::new(std::ptr::null_mut()) };
+}
 
 /// While it lives: TimeZone UTC, DateStyle ISO, IntervalStyle iso_8601, bytea hex, shortest exact floats.
 ///
@@ -26,7 +31,11 @@ impl NeutralSession {
         // SAFETY: PostgreSQL is single-threaded; pg_tzset returns a time zone that is cached for ever,
         // and UTC needs no file, so it is never null.
         unsafe {
-            let utc = pg_sys::pg_tzset(c"UTC".as_ptr());
+            let mut utc = UTC.get();
+            if utc.is_null() {
+                utc = pg_sys::pg_tzset(c"UTC".as_ptr());
+                UTC.set(utc);
+            }
             let saved = Self {
                 timezone: pg_sys::session_timezone,
                 date_style: pg_sys::DateStyle,

@@ -4,7 +4,6 @@ use super::shape::Shape;
 use super::{TooLarge, Values, escape};
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_int};
-use std::io::Write;
 
 /// `MAXDATELEN` of `utils/datetime.h`: the longest date or timestamp, its zero byte included.
 const DATE_BYTES_MAX: usize = 128;
@@ -41,9 +40,7 @@ impl Writer {
     }
 
     fn integer(&mut self, value: i64) -> Result<(), TooLarge> {
-        // Writing to a Vec cannot fail.
-        let _ = write!(self.out, "{value}");
-        if self.out.len() > self.limit { Err(TooLarge) } else { Ok(()) }
+        self.raw(itoa::Buffer::new().format(value).as_bytes())
     }
 
     /// # Safety

@@ -31,6 +31,10 @@ static PRELOADED: AtomicBool = AtomicBool::new(false);
 /// Pause before a worker that ended is started again.
 const RESTART: Duration = Duration::from_secs(5);
 
+/// Shortest time between two NOTIFYs, in microseconds. Each costs the daemon a poll, and a writer whose commit follows one
+/// would have to make a system call to wake the worker again. Half of a NOTIFY's way to a client is not noticed.
+const PAUSE_US: std::ffi::c_long = 500;
+
 /// Asks for shared memory and for the worker, if the server is preloading us.
 pub(crate) fn register() {
     // SAFETY: a flag of this process that only the server's start sets.
@@ -100,6 +104,8 @@ pub unsafe extern "C-unwind" fn tidings_wake_up(_arg: pg_sys::Datum) {
     loop {
         if PENDING.get().swap(false, Ordering::AcqRel) {
             BackgroundWorker::transaction(crate::store::notify);
+            // SAFETY: sleeps; a signal ends it early.
+            unsafe { pg_sys::pg_usleep(PAUSE_US) };
         } else {
             BackgroundWorker::wait_latch(None);
         }

@@ -16,5 +16,7 @@ mod publish;
 mod rendering;
 mod retention;
 mod settings;
+mod statements;
+mod statements_together;
 mod truncate;
 mod wake_up;
