@@ -98,6 +98,11 @@ for part in "${parts[@]}"; do
     case $part in fanout | latency | route | memory | subscribe) needs_peers=yes ;; esac
 done
 if [[ $needs_peers == yes ]]; then set_up_peers; fi
+# Nothing is built once something is measured.
+if [[ " ${parts[*]} " == *' micro '* && -d benches/micro ]]; then
+    cargo build --release -p tidings-micro
+    cargo bench -p tidings-micro --no-run
+fi
 
 TIDINGS_JWT_SECRET=$(new_secret 32)
 export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt
@@ -116,9 +121,13 @@ machine() {
         "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)" "$(uname -r)" "$(cut -d' ' -f1-3 /proc/loadavg)"
     printf '"postgresql":"%s","rust":"%s","tidings":"%s","commit":"%s","versions":{%s}}\n' \
         "$("$pg_config" --version | cut -d' ' -f2)" "$(rustc --version | cut -d' ' -f2)" "$(workspace_version)" \
-        "$(git describe --always --dirty 2>/dev/null || echo unknown)" "$versions"
+        "$commit" "$versions"
 }
 
+# Before results change what git sees.
+commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
+began_all=$SECONDS
+failed=()
 for part in "${parts[@]}"; do
     results=$bench/$part.jsonl
     began=$SECONDS
@@ -136,9 +145,24 @@ for part in "${parts[@]}"; do
             start_postgresql
             export TIDINGS_DATABASE_URL=$database
         fi
-        "part_$part"
-        mv "$results" "$results_dir/$part.jsonl"
-        say "$part took $((SECONDS - began)) s"
+        # In a shell of its own, so that one part that fails does not take the others with it. (A condition around it
+        # would have it go on after an error.)
+        set +e
+        (
+            set -e
+            "part_$part"
+        )
+        status=$?
+        set -e
+        if ((status == 0)); then
+            mv "$results" "$results_dir/$part.jsonl"
+            say "$part took $((SECONDS - began)) s"
+        else
+            failed+=("$part")
+            say "note: $part failed; of it the report has what was measured before, if anything"
+        fi
         ;;
     esac
 done
+say "all of it took $((SECONDS - began_all)) s, without what was built before"
+if ((${#failed[@]})); then die "failed: ${failed[*]}"; fi

@@ -52,7 +52,10 @@ use crate::run::Run;
 const SETTLED_BYTES: u64 = 128 * 1024;
 
 /// Time between two looks, and how many there are at most.
-const LOOK: (Duration, u32) = (Duration::from_millis(400), 15);
+const LOOK: (Duration, u32) = (Duration::from_millis(400), 25);
+
+/// Looks before memory counts as settled once all have left: allocators give back after a while.
+const LOOKS_MIN_LEFT: u32 = 12;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -197,11 +200,12 @@ impl Memory {
     /// Prints what memory has become, once it has settled.
     fn read(&self, crowd: &mut Crowd, ledger: &mut Ledger, connections: usize, left: bool) -> Result<()> {
         let mut resident = Usage::of(self.server.pid)?.resident_bytes;
-        for _ in 0..LOOK.1 {
+        for look in 1..=LOOK.1 {
             let began = Instant::now();
             crowd.until(ledger, LOOK.0, |_| began.elapsed() >= LOOK.0)?;
             let earlier = std::mem::replace(&mut resident, Usage::of(self.server.pid)?.resident_bytes);
-            if resident.abs_diff(earlier) < SETTLED_BYTES {
+            let has_time = left && look < LOOKS_MIN_LEFT;
+            if !has_time && resident.abs_diff(earlier) < SETTLED_BYTES {
                 break;
             }
         }

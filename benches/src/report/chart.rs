@@ -18,6 +18,9 @@ const SIZE: (u32, u32) = (860, 440);
 /// Width of the names beside the chart.
 const LEGEND: u32 = 250;
 
+/// Values on the horizontal axis that have room for their names.
+const TICKS_MAX: usize = 5;
+
 const INK: RGBColor = RGBColor(0x7d, 0x85, 0x90);
 
 /// One axis: what it shows, and how.
@@ -74,6 +77,17 @@ impl Axis {
         };
         let ticks = if self.logarithmic { logarithmic(&range) } else { linear(&range) };
         Some(Scale { range, ticks, logarithmic: self.logarithmic })
+    }
+}
+
+impl Scale {
+    /// Names these values instead, if they are few.
+    fn name(&mut self, mut values: Vec<f64>) {
+        values.sort_unstable_by(f64::total_cmp);
+        values.dedup();
+        if values.len() <= TICKS_MAX {
+            self.ticks = values;
+        }
     }
 }
 
@@ -143,9 +157,11 @@ impl Chart {
     pub(crate) fn write(&self, path: &Path) -> Result<bool> {
         let points = || self.series.iter().flat_map(|series| &series.points);
         let values = || points().flat_map(|(_, stat)| [stat.least, stat.most]);
-        let (Some(xs), Some(ys)) = (self.x.scale(points().map(|(x, _)| *x)), self.y.scale(values())) else {
+        let (Some(mut xs), Some(ys)) = (self.x.scale(points().map(|(x, _)| *x)), self.y.scale(values()))
+        else {
             return Ok(false);
         };
+        xs.name(points().map(|(x, _)| *x).collect());
         let mut svg = String::new();
         {
             let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();

@@ -115,8 +115,8 @@ pub(crate) const WAYS: [(&str, &str, &str); 5] = [
     ("bare", "no triggers", "floor"),
     ("attached-coalesced", "Tidings, attached table", "ours-sse"),
     ("attached-direct", "Tidings, attached table, direct", "ours-ws"),
-    ("messages-trigger", "trigger that keeps messages (Supabase)", "node"),
-    ("notify-trigger", "trigger with NOTIFY (Hasura, PostGraphile)", "postgraphile"),
+    ("messages-trigger", "trigger that keeps messages", "node"),
+    ("notify-trigger", "trigger with NOTIFY", "postgraphile"),
 ];
 
 fn commits(results: &Results) -> Chart {

@@ -208,7 +208,8 @@ fn writes(results: &Results) -> Section {
     }
     Section {
         title: "Commits of one row",
-        about: "PostgreSQL on all cores, WAL flushed.",
+        about: "PostgreSQL on all cores, WAL flushed. The triggers are those of other systems: one NOTIFY with the row per \
+                row (as for Hasura and PostGraphile), or a row in a table of messages (as for Supabase Realtime).",
         part: "writes",
         table,
         plots: &["commits"],
