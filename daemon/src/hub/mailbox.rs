@@ -172,6 +172,7 @@ impl Mailbox {
 
     /// Waits until at least half of it is empty, for as long as that is wanted; [`Mailbox::wake_waiting`] has it look.
     pub(super) async fn room(&self, wanted: impl Fn() -> bool) {
+        let _waits = Waits::on(self);
         loop {
             let emptied = self.emptied.notified();
             tokio::pin!(emptied);
@@ -243,8 +244,14 @@ impl Mailbox {
 
     /// Moves all of it that is ready to the end of `into`, without waiting.
     pub fn take(&self, into: &mut Vec<Delivery>) {
-        self.state.lock().take_ready(into);
-        self.emptied.notify_waiters();
+        let mut state = self.state.lock();
+        state.take_ready(into);
+        // Hardly ever anybody waits, and to tell nobody costs as much as half a delivery.
+        let somebody_waits = state.waiting > 0;
+        drop(state);
+        if somebody_waits {
+            self.emptied.notify_waiters();
+        }
     }
 
     /// Whether something of a subscription is here that is not ready.
@@ -257,6 +264,22 @@ impl Mailbox {
     pub fn is_quiet_since(&self, event: u64) -> bool {
         let state = self.state.lock();
         state.len() == 0 && state.replayed == 0 && state.last_event <= event
+    }
+}
+
+/// Somebody waits for room. Counted before the mailbox is looked at, under its lock: who reads it later, tells.
+struct Waits<'a>(&'a Mailbox);
+
+impl<'a> Waits<'a> {
+    fn on(mailbox: &'a Mailbox) -> Self {
+        mailbox.state.lock().waiting += 1;
+        Self(mailbox)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().waiting -= 1;
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) struct State {
     /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
     /// slot in the moment before [`Mailbox::settled`] counts it.
     pub(super) bytes: isize,
+    /// How many wait for room.
+    pub(super) waiting: usize,
     /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
     pub(super) last_event: u64,
 }
