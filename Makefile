@@ -3,7 +3,7 @@
 #   PG_CONFIG=/path/to/pg_config   build against, install into and run that PostgreSQL (14 to 18)
 #   CARGO_TARGET_DIR=...           build there instead of in target/
 
-.PHONY: help demo install test test-faults soak lint fmt ui bench bench-writes bench-micro endurance fuzz clean
+.PHONY: help demo install test test-faults soak lint fmt ui bench bench-quick bench-report bench-writes bench-micro endurance fuzz clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\): ## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
@@ -28,8 +28,14 @@ fmt: ## Format the Rust code
 ui: ## Build GraphiQL from ui/ into ui/dist, which is kept in the repository
 	@scripts/build-ui.sh
 
-bench: ## Fan-out: deliveries per CPU second and latency, every delivery reconciled
+bench: ## Tidings beside its peers, every delivery reconciled: benches/RESULTS.md, in 25 minutes
 	@scripts/bench.sh
+
+bench-quick: ## The same in minutes, to see that all of it works; its numbers mean little
+	@scripts/bench.sh --quick
+
+bench-report: ## benches/RESULTS.md again, from what was measured last
+	@scripts/bench.sh report
 
 bench-writes: ## What an event costs whoever writes: commits per second beside bare tables and other triggers
 	@scripts/bench-writes.sh

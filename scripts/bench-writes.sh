@@ -5,6 +5,7 @@
 #   scripts/bench-writes.sh [SECONDS [ROUNDS]]    default: 10 seconds each, 3 rounds
 #
 # All ways take turns in every round; the table shows medians and the spread. WAL is flushed (fsync is on).
+# RESULTS names a file that gets each value as a line of JSON.
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "$0")/env.sh"
@@ -85,3 +86,7 @@ for ((round = 1; round <= rounds; round++)); do
     done
 done
 awk -f benches/writes/table.awk "$results.bulk"
+if [[ -n ${RESULTS:-} ]]; then
+    awk '{ printf "{\"part\":\"writes\",\"group\":\"%s\",\"name\":\"%s\",\"value\":%s}\n", $1, $2, $3 }' \
+        "$results" "$results.bulk" >>"$RESULTS"
+fi

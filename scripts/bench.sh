@@ -1,25 +1,82 @@
 #!/usr/bin/env bash
-# Fan-out: one row per number of subscribers, transport and load, printed as a table. Before it what a
-# subscription and a bad request cost.
+# The benchmark: Tidings beside its peers on this machine, every delivery reconciled.
 #
-#   scripts/bench.sh [SUBSCRIBERS...]    default: 100 1000
+#   scripts/bench.sh [--quick] [PART...]
 #
-# The daemon has the first core to itself; PostgreSQL and the load share the last. Every row is a
-# fresh daemon. A row appears only if every delivery was reconciled: none missing, doubled or late.
+#     fanout      CPU time per delivery at 100 to 5,000 subscribers, in bursts and one by one
+#     latency     from the transaction to the subscriber, beside a bare LISTEN/NOTIFY hop
+#     route       CPU time of an event among subscriptions that it does not concern
+#     memory      of connections and subscriptions that do nothing
+#     subscribe   how long many subscriptions take until all are ready
+#     writes      commits per second with and without Tidings
+#     micro       single functions
+#     report      benches/RESULTS.md and benches/plots/ from what is measured
+#
+#     requests    what subscriptions, dear and wrong requests take; tables of its own
+#     storm       thousands of clients that come back at once; a line of its own
+#
+# Without a PART all down to the report. What a part measures replaces benches/results/PART.jsonl, so that a part can be
+# run again alone. --quick shows in minutes that all of it works; its numbers mean little and do not go into benches/.
+#
+# The server has the first core to itself; PostgreSQL and the load share the last. Every row is a fresh server.
+# BENCH_PORT is the first of the ports that may be used (default 15000).
+# shellcheck disable=SC2034 # read by scripts/bench/*.sh
 set -euo pipefail
 # shellcheck source=scripts/env.sh
 source "$(dirname "$0")/env.sh"
 
-"$root/scripts/deps.sh"
-use_postgresql
-cd "$root"
+size=whole
+parts=()
+for argument in "$@"; do
+    case $argument in
+    --quick) size=quick ;;
+    fanout | latency | route | memory | subscribe | writes | micro | report | requests | storm) parts+=("$argument") ;;
+    *) die "usage: scripts/bench.sh [--quick] [PART...]" "$(sed -n 's/^#     /    /p' "$0")" ;;
+    esac
+done
+if ((${#parts[@]} == 0)); then parts=(fanout latency route memory subscribe writes micro report); fi
 
+cd "$root"
 state=$(state_dir)
 bench=$state/bench-$$
-daemon=''
+peers=$state/peers base_port=${BENCH_PORT:-15000}
+
+# shellcheck source=scripts/bench/common.sh
+source scripts/bench/common.sh
+# shellcheck source=scripts/bench/servers.sh
+source scripts/bench/servers.sh
+# shellcheck source=scripts/bench/peers.sh
+source scripts/bench/peers.sh
+# shellcheck source=scripts/bench/parts.sh
+source scripts/bench/parts.sh
+# shellcheck source=scripts/bench/others.sh
+source scripts/bench/others.sh
+
+set_size "$size"
+report_dir=$root/benches
+if [[ $size == quick ]]; then
+    report_dir=$state/bench-quick
+    results_dir=$report_dir/results
+fi
+mkdir -p "$results_dir"
+
+write_report() {
+    cargo build --release -p tidings-benches --bin report
+    "$binaries/report" --results "$results_dir" --to "$report_dir"
+    say "the report is $report_dir/RESULTS.md"
+}
+
+if [[ ${parts[*]} == report ]]; then
+    write_report
+    exit
+fi
+
+"$root/scripts/deps.sh"
+use_postgresql
+
 stop_everything() {
     trap '' INT TERM HUP
-    if [[ -n $daemon ]]; then stop_process "$daemon"; fi
+    stop_server
     if [[ -d $bench ]]; then
         scripts/cluster.sh stop "$bench" || true
         rm -rf "$bench"
@@ -30,98 +87,58 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-if (($#)); then subscribers=("$@"); else subscribers=(100 1000); fi
-
-on_first_core=() on_last_core=()
-if (($(nproc) > 1)); then
-    on_first_core=(taskset -c 0)
-    on_last_core=(taskset -c "$(($(nproc) - 1))")
-else
-    say "note: one core only, so the load disturbs what it measures"
-fi
-
 # Each subscriber is a socket on both sides.
 ulimit -n "$(ulimit -Hn)"
-
-start_daemon() {
-    port=$(free_port 4100)
-    TIDINGS_LISTEN=127.0.0.1:$port start_tied "${on_first_core[@]}" "$target/release/tidings" serve \
-        >"$bench/daemon.log" 2>&1
-    daemon=$!
-    await_http "http://127.0.0.1:$port/readyz" "$daemon" 30 || {
-        tail -n 20 "$bench/daemon.log" >&2
-        die "the daemon did not become ready"
-    }
-}
-
-stop_daemon() {
-    stop_process "$daemon"
-    daemon=''
-}
-
-row() { # row SUBSCRIBERS TRANSPORT ARGUMENTS...
-    start_daemon
-    "${on_last_core[@]}" "$target/release/fanout" --url "http://127.0.0.1:$port/graphql" --token "$token" \
-        --database-url "$database" --pid "$daemon" --subscribers "$1" --transport "$2" "${@:3}" || {
-        tail -n 20 "$bench/daemon.log" >&2
-        die "no row for $1 subscribers over $2" "The end of the daemon's log is above."
-    }
-    stop_daemon
-}
 
 scripts/build-daemon.sh
 cargo build --release -p tidings-benches
 scripts/install-extension.sh
-
-"${on_last_core[@]}" scripts/cluster.sh start "$bench" 15600 --test
-database=postgres://postgres@127.0.0.1:$(<"$bench/port")/postgres
-"$pg_bin/psql" -X -q -v ON_ERROR_STOP=1 "$database" -c 'create extension tidings'
+needs_peers=no
+for part in "${parts[@]}"; do
+    case $part in fanout | latency | route | memory | subscribe) needs_peers=yes ;; esac
+done
+if [[ $needs_peers == yes ]]; then set_up_peers; fi
 
 TIDINGS_JWT_SECRET=$(new_secret 32)
-export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt TIDINGS_DATABASE_URL=$database
-# All of the load is one user's.
-export TIDINGS_LIMITS_CONNECTIONS_PER_USER=0 TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0
-token=$("$target/release/tidings" token --tenant bench --user bench)
+export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt
+# All of the load is one user's, of one tenant, at one address.
+export TIDINGS_LIMITS_CONNECTIONS_PER_USER=0 TIDINGS_LIMITS_OPERATIONS_PER_MINUTE=0 TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0
+export TIDINGS_LIMITS_SUBSCRIPTIONS=100000
+our_token=$("$binaries/tidings" token --tenant bench --user bench)
+mkdir -p "$bench"
 
-echo
-echo "$(nproc) cores of $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1), PostgreSQL $pg_major (fsync off), 150-byte events"
-echo
-echo "Inside the process, no socket and no database:"
-echo
-"${on_first_core[@]}" "$target/release/subscribe"
-echo
-echo "Requests that are dear or wrong, one at a time:"
-echo
-start_daemon
-"${on_last_core[@]}" "$target/release/bad_requests" --address "127.0.0.1:$port" --token "$token"
-stop_daemon
-echo
-echo "From PostgreSQL to many subscribers:"
-echo
-"$target/release/fanout" --header
-for count in "${subscribers[@]}"; do
-    # Enough of both for seconds of CPU time, not so much that the load cannot keep up.
-    events=$((2000000 / count > 10000 ? 10000 : 2000000 / count))
-    rate=$((count > 500 ? 50000 / count : 100))
-    for transport in sse ws; do
-        row "$count" "$transport" --events "$events" --burst 100 --batch 100
-        row "$count" "$transport" --events "$events" --burst 100 --batch 1
-        row "$count" "$transport" --events $((rate * 20)) --rate "$rate"
-    done
-done
-
-echo
-echo "Clients that come back at once after a restart, each with its cursor (limits of attempts off):"
-echo
-storm() { # storm STEP ARGUMENTS...
-    "${on_last_core[@]}" "$target/release/storm" "$1" --address "127.0.0.1:$port" --token "$token" \
-        --database-url "$database" --cursors "$bench/cursors" "${@:2}"
+# What the machine is, as the first line of a part's results.
+machine() {
+    local versions
+    versions=$(peer_versions | sed 's/\(.*\) \(.*\)/"\1":"\2"/' | paste -sd, -)
+    printf '{"part":"machine","of":"%s","size":"%s","date":"%s","cpu":"%s","cores":%d,"memory_kb":%d,"kernel":"%s","load":"%s",' \
+        "$1" "$size" "$(date -u +%FT%TZ)" "$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n1)" "$(nproc)" \
+        "$(sed -n 's/^MemTotal: *\([0-9]*\).*/\1/p' /proc/meminfo)" "$(uname -r)" "$(cut -d' ' -f1-3 /proc/loadavg)"
+    printf '"postgresql":"%s","rust":"%s","tidings":"%s","commit":"%s","versions":{%s}}\n' \
+        "$("$pg_config" --version | cut -d' ' -f2)" "$(rustc --version | cut -d' ' -f2)" "$(workspace_version)" \
+        "$(git describe --always --dirty 2>/dev/null || echo unknown)" "$versions"
 }
-export TIDINGS_LIMITS_ATTEMPTS_PER_MINUTE=0
-start_daemon
-storm collect
-stop_daemon
-start_daemon
-storm return --clients 5000
-curl -sS "http://127.0.0.1:$port/metrics" | sed -n 's/^tidings_replay_reads_total /statements that read missed events: /p'
-stop_daemon
+
+for part in "${parts[@]}"; do
+    results=$bench/$part.jsonl
+    began=$SECONDS
+    case $part in
+    report) write_report ;;
+    requests | storm)
+        start_postgresql
+        export TIDINGS_DATABASE_URL=$database
+        "part_$part"
+        ;;
+    *)
+        machine "$part" >"$results"
+        # The write side has a cluster of its own, whose WAL is flushed.
+        if [[ $part != writes ]]; then
+            start_postgresql
+            export TIDINGS_DATABASE_URL=$database
+        fi
+        "part_$part"
+        mv "$results" "$results_dir/$part.jsonl"
+        say "$part took $((SECONDS - began)) s"
+        ;;
+    esac
+done

@@ -13,6 +13,8 @@
 
 pub mod event;
 
+pub mod spares;
+
 pub mod config;
 
 pub mod metrics;

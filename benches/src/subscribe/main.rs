@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
+use clap::Parser;
 use hdrhistogram::Histogram;
 use serde_json::{Map, Value, json};
 use tidings_daemon::event::{Audience, Event, Operation};
@@ -20,19 +21,25 @@ use tidings_daemon::source::memory::{self, Publisher};
 const CACHED: usize = 50_000;
 const COLD: usize = 3_000;
 const EVENTS: usize = 2_000;
+const ROUNDS: usize = 3;
+
+/// Prints tables, or lines of JSON for the report.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// How long subscriptions take, for the report; nothing else.
+    #[arg(long)]
+    json: bool,
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    if Arguments::parse().json {
+        return print_lines().await;
+    }
     println!("| what | count | p50 us | p99 us | max us |");
     println!("|---|--:|--:|--:|--:|");
     let (service, _publisher) = start().await;
-    let filtered = |id: usize| {
-        let query = "subscription($id: BigInt, $least: BigFloat) {
-            orderChanged(id: $id, filter: { total: { gte: $least }, state: { in: [paid, sent] } }) {
-                operation record { id state total note } changedColumns } }";
-        request(query, json!({ "id": id, "least": id % 100 }))
-    };
-    print("known document", CACHED, &measure(&service, CACHED, filtered).await?);
+    print("known document", CACHED, &measure(&service, CACHED, known).await?);
     let new = |number: usize| {
         let query = format!(
             "subscription S{number} {{ orderChanged(filter: {{ total: {{ gte: {number} }} }}) {{
@@ -56,6 +63,33 @@ async fn main() -> Result<()> {
         route(count, "a residual each", &|id| format!("{{ total: {{ lt: -{id} }} }}")).await?;
     }
     Ok(())
+}
+
+/// Subscriptions of a known document, several times over.
+async fn print_lines() -> Result<()> {
+    let mut of_each = [(0.5, "p50"), (0.99, "p99")].map(|(quantile, name)| (quantile, name, Vec::new()));
+    for _ in 0..ROUNDS {
+        let (service, _publisher) = start().await;
+        let times = measure(&service, CACHED, known).await?;
+        for (quantile, _, values) in &mut of_each {
+            values.push(times.value_at_quantile(*quantile) as f64 / 1e6);
+        }
+    }
+    for (_, name, mut values) in of_each {
+        values.sort_unstable_by(f64::total_cmp);
+        let line = json!({ "part": "micro", "name": format!("subscribe/{name}"), "unit": "ms on the server",
+            "value": values[ROUNDS / 2], "spread": [values[0], values[ROUNDS - 1]] });
+        println!("{line}");
+    }
+    Ok(())
+}
+
+/// A document that all share, with values of one's own.
+fn known(id: usize) -> Request {
+    let query = "subscription($id: BigInt, $least: BigFloat) {
+        orderChanged(id: $id, filter: { total: { gte: $least }, state: { in: [paid, sent] } }) {
+            operation record { id state total note } changedColumns } }";
+    request(query, json!({ "id": id, "least": id % 100 }))
 }
 
 async fn start() -> (Service, Publisher) {

@@ -1,6 +1,6 @@
 //! Who is connected to this node now: for operators to see, and to end.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::graphql::persisted::DocumentHash;
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::SubscriptionId;
+use crate::hub::mailbox::{BySubscription, SubscriptionId};
 
 /// Names a connection on whichever node it is; says nothing about whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,7 +63,7 @@ pub struct Running {
     /// Grows with every change.
     pub version: u64,
     /// The documents of its subscriptions.
-    pub documents: BTreeMap<SubscriptionId, DocumentHash>,
+    pub documents: BySubscription<DocumentHash>,
 }
 
 /// A connection's presence; dropping it ends it.

@@ -2,7 +2,10 @@
 
 mod state;
 
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -13,7 +16,9 @@ use super::entry::Entry;
 use super::initial::Initial;
 use super::later::Later;
 
-pub use super::delivery::{Bounds, CursorText, Delivery, EndReason, SubscriptionId};
+pub use super::delivery::{
+    Bounds, BySubscription, CursorText, Delivery, EndReason, SubscriptionId, give_back,
+};
 
 /// How much a mailbox holds. When a result does not fit, its subscription ends with
 /// [`EndReason::SlowConsumer`] after what is in the mailbox already; nothing is dropped silently.
@@ -37,9 +42,10 @@ impl Default for MailboxLimits {
 pub struct Mailbox {
     limits: MailboxLimits,
     state: Mutex<State>,
-    filled: Notify,
     /// Somebody has read, or need not wait any more.
     emptied: Notify,
+    /// Who waits for that; mostly nobody.
+    waiting: AtomicUsize,
 }
 
 /// The mailbox had no room.
@@ -49,7 +55,7 @@ pub struct Full;
 impl Mailbox {
     /// An empty mailbox.
     pub fn new(limits: MailboxLimits) -> Self {
-        Self { limits, state: Mutex::default(), filled: Notify::new(), emptied: Notify::new() }
+        Self { limits, state: Mutex::default(), emptied: Notify::new(), waiting: AtomicUsize::new(0) }
     }
 
     /// Adds a result of the event with this running number.
@@ -134,8 +140,7 @@ impl Mailbox {
         }
         state.replayed += 1;
         initial.replayed.lock().push_back(entry);
-        drop(state);
-        self.filled.notify_one();
+        wake(state);
         Ok(())
     }
 
@@ -172,7 +177,7 @@ impl Mailbox {
 
     /// Waits until at least half of it is empty, for as long as that is wanted; [`Mailbox::wake_waiting`] has it look.
     pub(super) async fn room(&self, wanted: impl Fn() -> bool) {
-        let _waits = Waits::on(self);
+        let _waiting = Waiting::of(&self.waiting);
         loop {
             let emptied = self.emptied.notified();
             tokio::pin!(emptied);
@@ -208,8 +213,9 @@ impl Mailbox {
 
     /// Something that this mailbox waits for is there, and takes this many bytes.
     pub(super) fn settled(&self, bytes: usize) {
-        self.state.lock().bytes += bytes.cast_signed();
-        self.filled.notify_one();
+        let mut state = self.state.lock();
+        state.bytes += bytes.cast_signed();
+        wake(state);
     }
 
     /// Adds the end of a subscription. Always fits: a subscription ends only once.
@@ -219,37 +225,39 @@ impl Mailbox {
     }
 
     fn append(&self, mut state: MutexGuard<'_, State>, entry: Entry) {
-        // A reader leaves nothing in the queue.
-        let may_sleep = state.queue.is_empty();
         state.queue.push_back(entry);
-        drop(state);
-        if may_sleep {
-            self.filled.notify_one();
-        }
+        wake(state);
     }
 
     /// Waits until there is something, then moves all of it that is ready to the end of `into`.
-    /// Cancel-safe.
+    /// Cancel-safe. One reader waits at a time.
     pub async fn drain(&self, into: &mut Vec<Delivery>) {
-        loop {
+        poll_fn(|cx| {
             let before = into.len();
-            // Also if nothing comes of what is taken, others have room now.
-            self.take(into);
-            if into.len() > before {
-                return;
+            let mut state = self.state.lock();
+            state.take_ready(into);
+            if into.len() == before
+                && state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker()))
+            {
+                state.reader = Some(cx.waker().clone());
             }
-            self.filled.notified().await;
-        }
+            drop(state);
+            // Also if nothing comes of what is taken, others have room now.
+            self.tell_waiting();
+            if into.len() == before { Poll::Pending } else { Poll::Ready(()) }
+        })
+        .await;
     }
 
     /// Moves all of it that is ready to the end of `into`, without waiting.
     pub fn take(&self, into: &mut Vec<Delivery>) {
-        let mut state = self.state.lock();
-        state.take_ready(into);
-        // Hardly ever anybody waits, and to tell nobody costs as much as half a delivery.
-        let somebody_waits = state.waiting > 0;
-        drop(state);
-        if somebody_waits {
+        self.state.lock().take_ready(into);
+        self.tell_waiting();
+    }
+
+    fn tell_waiting(&self) {
+        // Whoever has come to wait after the lock was released has seen that there is room.
+        if self.waiting.load(Ordering::Relaxed) > 0 {
             self.emptied.notify_waiters();
         }
     }
@@ -267,19 +275,28 @@ impl Mailbox {
     }
 }
 
-/// Somebody waits for room. Counted before the mailbox is looked at, under its lock: who reads it later, tells.
-struct Waits<'a>(&'a Mailbox);
-
-impl<'a> Waits<'a> {
-    fn on(mailbox: &'a Mailbox) -> Self {
-        mailbox.state.lock().waiting += 1;
-        Self(mailbox)
+/// Wakes who reads, outside of the lock.
+fn wake(mut state: MutexGuard<'_, State>) {
+    let reader = state.reader.take();
+    drop(state);
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
-impl Drop for Waits<'_> {
+/// One of those who wait for room, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn of(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().waiting -= 1;
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! A connection: an identity, a mailbox, and the subscriptions that fill it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::allowance::{Allowance, Rationed};
@@ -12,7 +12,7 @@ use super::{Service, acknowledgement, not_ready};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::{CursorText, Delivery, Mailbox, SubscriptionId};
+use crate::hub::mailbox::{BySubscription, CursorText, Delivery, Mailbox, SubscriptionId};
 use crate::hub::project::Interest;
 use crate::source::cursor::Cursor;
 
@@ -23,7 +23,7 @@ pub struct Connection {
     identity: Arc<Identity>,
     pub(super) mailbox: Arc<Mailbox>,
     next: u64,
-    pub(super) live: HashMap<SubscriptionId, Arc<Live>>,
+    pub(super) live: BySubscription<Arc<Live>>,
     /// Those that the client has not been handed yet; at most one for each live subscription.
     acknowledgements: Vec<Delivery>,
     /// Those whose acknowledgement follows the rows that they begin with.
@@ -47,7 +47,7 @@ impl Connection {
             identity,
             mailbox,
             next: 0,
-            live: HashMap::new(),
+            live: BySubscription::default(),
             acknowledgements: Vec::new(),
             beginning: HashSet::new(),
             throttles: Throttles::default(),

@@ -145,8 +145,11 @@ impl Writer<'_> {
         let subscriptions: Vec<_> = running
             .iter()
             .map(|running| {
-                let each = running.documents.values();
-                let each: Vec<_> = each.map(|hash| json!({ "document": hash.to_string() })).collect();
+                // In the order in which they began.
+                let mut each: Vec<_> = running.documents.iter().collect();
+                each.sort_unstable_by_key(|(subscription, _)| **subscription);
+                let each: Vec<_> =
+                    each.iter().map(|(_, hash)| json!({ "document": hash.to_string() })).collect();
                 serde_json::Value::from(each).to_string()
             })
             .collect();

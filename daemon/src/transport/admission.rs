@@ -5,6 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use prometheus_client::metrics::counter::Counter;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -24,6 +25,8 @@ use crate::service::Connection;
 pub struct Admission {
     endpoint: Endpoint,
     transport: &'static str,
+    /// The counter of its transport.
+    written: Counter,
     since: Instant,
     running: i64,
     place: Option<Place>,
@@ -49,10 +52,12 @@ impl Endpoint {
             return Err(ClientError::Draining);
         }
         let place = Some(self.client_limits().place()?);
-        self.metrics().connections.get_or_create(&[("transport", transport)]).inc();
+        let label = [("transport", transport)];
+        self.metrics().connections.get_or_create(&label).inc();
         Ok(Admission {
             endpoint: self.clone(),
             transport,
+            written: self.metrics().endpoint.written.get_or_create_owned(&label),
             since: Instant::now(),
             running: 0,
             place,
@@ -118,8 +123,7 @@ impl Admission {
 
     /// Counts bytes handed to the socket.
     pub fn wrote(&self, bytes: usize) {
-        let written = &self.endpoint.metrics().endpoint.written;
-        written.get_or_create(&[("transport", self.transport)]).inc_by(bytes as u64);
+        self.written.inc_by(bytes as u64);
     }
 
     /// Counts a subscription that began.

@@ -126,25 +126,53 @@ pub fn ws_prefix(kind: &str, id: &str) -> Box<str> {
     format!(r#"{{"id":{},"type":"{kind}","payload":"#, serde_json::Value::from(id)).into()
 }
 
-/// A message with an open result (PROTOCOLS W6, W14, L3).
-pub fn ws_result(prefix: &str, result: &[u8], cursor: &str) -> Vec<u8> {
-    let extent = prefix.len() + result.len() + EXTENSIONS.len() + cursor.len() + EXTENSIONS_END.len() + 1;
-    let mut frame = Vec::with_capacity(extent);
-    frame.extend_from_slice(prefix.as_bytes());
-    frame.extend_from_slice(result);
-    close_result(&mut frame, cursor);
-    frame.push(b'}');
-    frame
+/// Appends the head of a WebSocket frame whose payload, a text of this length, is to follow (RFC 6455, section 5.2).
+fn ws_head(into: &mut Vec<u8>, length: usize) {
+    const FINAL_TEXT: u8 = 0x81;
+    into.push(FINAL_TEXT);
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ 0..=125), _) => into.push(short),
+        (_, Ok(medium)) => {
+            into.push(126);
+            into.extend_from_slice(&medium.to_be_bytes());
+        }
+        _ => {
+            into.push(127);
+            into.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
 }
 
-/// A message with a whole result.
-pub fn ws_whole(prefix: &str, result: &[u8]) -> Vec<u8> {
-    [prefix.as_bytes(), result, b"}"].concat()
+/// Appends a frame with a message.
+pub fn ws_message(into: &mut Vec<u8>, message: &[u8]) {
+    ws_head(into, message.len());
+    into.extend_from_slice(message);
+}
+
+/// Appends a frame with a message that has an open result (PROTOCOLS W6, W14, L3).
+pub fn ws_result(into: &mut Vec<u8>, prefix: &str, result: &[u8], cursor: &str) {
+    let end = if cursor.is_empty() { 1 } else { EXTENSIONS.len() + cursor.len() + EXTENSIONS_END.len() };
+    ws_head(into, prefix.len() + result.len() + end + 1);
+    into.extend_from_slice(prefix.as_bytes());
+    into.extend_from_slice(result);
+    close_result(into, cursor);
+    into.push(b'}');
+}
+
+/// Appends a frame with a message that has a whole result.
+pub fn ws_whole(into: &mut Vec<u8>, prefix: &str, result: &[u8]) {
+    ws_head(into, prefix.len() + result.len() + 1);
+    into.extend_from_slice(prefix.as_bytes());
+    into.extend_from_slice(result);
+    into.push(b'}');
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::io::Cursor;
+
     use serde_json::{Value, json};
+    use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket};
 
     use super::*;
     use crate::error::ClientError;
@@ -208,13 +236,37 @@ mod tests {
         assert_eq!(text, "event: heartbeat\ndata: {\"time\":\"2026-01-02T03:04:05.6Z\"}\n\n");
     }
 
+    /// The texts of frames, as the library reads them.
+    pub(crate) fn ws_texts(frames: Vec<u8>) -> Vec<String> {
+        let mut client = WebSocket::from_raw_socket(Cursor::new(frames), Role::Client, None);
+        let read = std::iter::from_fn(|| client.read().ok());
+        read.map(|message| message.into_text().unwrap().to_string()).collect()
+    }
+
     #[test]
     fn w06_w14_a_next_carries_id_payload_and_cursor() {
-        let prefix = ws_prefix("next", "a\"\n");
-        let frame: Value = serde_json::from_slice(&ws_result(&prefix, br#"{"data":{"a":1}"#, "c")).unwrap();
+        let (prefix, mut frames) = (ws_prefix("next", "a\"\n"), Vec::new());
+        ws_result(&mut frames, &prefix, br#"{"data":{"a":1}"#, "c");
+        ws_result(&mut frames, &prefix, br#"{"data":{"a":1}"#, "");
+        ws_whole(&mut frames, &prefix, br#"{"data":1}"#);
+        let [at_cursor, without, whole] =
+            ws_texts(frames).try_into().map(|texts: [String; 3]| texts.map(parsed)).unwrap();
         let payload = json!({ "data": { "a": 1 }, "extensions": { "cursor": "c" } });
-        assert_eq!(frame, json!({ "id": "a\"\n", "type": "next", "payload": payload }));
-        let whole: Value = serde_json::from_slice(&ws_whole(&prefix, br#"{"data":1}"#)).unwrap();
+        assert_eq!(at_cursor, json!({ "id": "a\"\n", "type": "next", "payload": payload }));
+        assert_eq!(without["payload"], json!({ "data": { "a": 1 } }));
         assert_eq!(whole["payload"], json!({ "data": 1 }));
+    }
+
+    fn parsed(text: String) -> Value {
+        serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn the_heads_of_frames_tell_every_length() {
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 100_000] {
+            let (text, mut frame) = ("x".repeat(length), Vec::new());
+            ws_message(&mut frame, text.as_bytes());
+            assert_eq!(ws_texts(frame), [text], "{length}");
+        }
     }
 }

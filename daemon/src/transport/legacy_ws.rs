@@ -213,7 +213,7 @@ fn connection_error(message: &str) -> String {
 mod tests {
     use super::*;
     use crate::hub::mailbox::SubscriptionId;
-    use crate::transport::machine::told;
+    use crate::transport::machine::{result_text, told};
 
     const INIT: &str = r#"{"type":"connection_init"}"#;
     const START: &str = r#"{"id":"a","type":"start","payload":{"query":"{a}"}}"#;
@@ -287,15 +287,15 @@ mod tests {
         let mut machine = ready();
         assert_eq!(told(&mut machine, START), "execute a {a}");
         machine.subscribed("a".into(), SubscriptionId(1));
-        let data = machine.operations().result(SubscriptionId(1), br#"{"data":{}"#, "c").unwrap();
+        let data = result_text(&mut machine, 1, br#"{"data":{}"#).unwrap();
         let expected = r#"{"id":"a","type":"data","payload":{"data":{},"extensions":{"cursor":"c"}}}"#;
-        assert_eq!(std::str::from_utf8(&data).unwrap(), expected);
+        assert_eq!(data, expected);
         let stopped = told(&mut machine, STOP);
         let (complete, answer) = stopped.split_once('\n').unwrap();
         assert_eq!(complete, "complete 1");
         assert_eq!(messages(answer), [json!({ "id": "a", "type": "complete" })]);
         assert_eq!(told(&mut machine, STOP), "");
-        assert!(machine.operations().result(SubscriptionId(1), b"{", "c").is_none());
+        assert!(result_text(&mut machine, 1, b"{").is_none());
     }
 
     #[test]

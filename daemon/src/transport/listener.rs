@@ -3,14 +3,13 @@
 //! # Layout
 //!
 //! `bind` makes addresses into listening sockets, `seat` counts those that were accepted, `speak` is the
-//! HTTP on one of them, `streams` runs those of HTTP/2, and `presence` tells when it is of no use any more.
+//! HTTP on one of them (which is `rewound` once something was read of it), `streams` runs those of HTTP/2,
+//! `lasting` writes what lasts over HTTP/1.1, each is a `stage` of its socket, and `presence` tells when a socket is of no use any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use futures_util::future::BoxFuture;
-use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::server::TlsStream;
 
@@ -20,14 +19,22 @@ mod seat;
 
 mod presence;
 
+mod rewound;
+
 mod streams;
+
+mod lasting;
+
+mod stage;
 
 mod speak;
 
 pub use bind::{Accepted, BindError, Listening, SocketFile};
+pub use lasting::{Flow, Lasting};
 pub use presence::{Presence, UnderWay};
 pub use seat::Seat;
-use streams::Streams;
+use speak::{House, Version};
+use stage::Stage;
 
 use super::stall::Watched;
 use super::tls::{HTTP2, TlsAcceptor};
@@ -55,7 +62,7 @@ struct Shared {
     limits: ClientLimits,
     /// For TCP; a Unix socket never leaves the machine.
     tls: Option<TlsAcceptor>,
-    http: Builder<Streams>,
+    house: Arc<House>,
     metrics: Metrics,
     shutdown: Shutdown,
 }
@@ -72,8 +79,8 @@ impl Reception {
         shutdown: Shutdown,
     ) -> Self {
         let places = SocketPlaces::new(&limits, proxies.clone());
-        let http = speak::builder(&limits, &metrics);
-        Self { shared: Arc::new(Shared { door, router, places, limits, tls, http, metrics, shutdown }) }
+        let house = Arc::new(House::new(&limits, metrics.clone(), shutdown.clone()));
+        Self { shared: Arc::new(Shared { door, router, places, limits, tls, house, metrics, shutdown }) }
     }
 
     /// Serves a listening socket until the drain begins. Sockets that are open then finish by themselves,
@@ -104,20 +111,19 @@ impl Reception {
                     continue;
                 }
             };
-            // Each in a box of its own size: whoever comes without TLS does not pay for its room.
             let reception = self.clone();
-            let received: BoxFuture<'static, ()> = match (accepted, shared.tls.clone()) {
+            let received = match (accepted, shared.tls.clone()) {
                 (Accepted::Tcp(socket, _), Some(tls)) => {
-                    Box::pin(reception.receive_encrypted(socket, tls, peer, place))
+                    Stage::next(reception.receive_encrypted(socket, tls, peer, place))
                 }
-                (Accepted::Tcp(socket, _), None) => Box::pin(reception.receive_plain(socket, peer, place)),
-                (Accepted::Unix(socket), _) => Box::pin(reception.receive_plain(socket, peer, place)),
+                (Accepted::Tcp(socket, _), None) => reception.receive_plain(socket, peer, place),
+                (Accepted::Unix(socket), _) => reception.receive_plain(socket, peer, place),
             };
-            shared.shutdown.spawn(received);
+            shared.shutdown.spawn(received.run());
         }
     }
 
-    async fn receive_encrypted<S>(self, socket: S, tls: TlsAcceptor, peer: Peer, place: SocketPlace)
+    async fn receive_encrypted<S>(self, socket: S, tls: TlsAcceptor, peer: Peer, place: SocketPlace) -> Stage
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -129,31 +135,33 @@ impl Reception {
             limit = presence.wasted() => {
                 seat::count(&self.shared.metrics, limit);
                 self.count_handshake("timeout");
-                return;
+                return Stage::Over;
             }
-            () = self.shared.shutdown.over() => return,
+            () = self.shared.shutdown.over() => return Stage::Over,
         };
         match handshake {
             Ok(socket) => {
                 self.count_handshake("ok");
-                let http = self.shared.http.clone();
-                let http = if speaks_http2(&socket) { http.http2_only() } else { http.http1_only() };
-                self.converse(socket, peer, true, &presence, &http).await;
+                let version = if speaks_http2(&socket) { Version::Http2 } else { Version::Http1 };
+                let arrival = Arrival { peer, encrypted: true, door: self.shared.door };
+                self.converse(socket, arrival, presence, version)
             }
             Err(error) => {
                 self.count_handshake("failed");
                 tracing::debug!(%peer, %error, "TLS handshake failed");
+                Stage::Over
             }
         }
     }
 
-    async fn receive_plain<S>(self, socket: S, peer: Peer, place: SocketPlace)
+    fn receive_plain<S>(&self, socket: S, peer: Peer, place: SocketPlace) -> Stage
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let presence = Presence::new(&self.shared.limits);
         let watched = self.watch(socket, presence.clone(), place);
-        self.converse(watched, peer, false, &presence, &self.shared.http).await;
+        let arrival = Arrival { peer, encrypted: false, door: self.shared.door };
+        self.converse(watched, arrival, presence, Version::Unknown)
     }
 
     fn watch<S>(&self, socket: S, presence: Presence, place: SocketPlace) -> Watched<S> {
@@ -161,23 +169,12 @@ impl Reception {
         Watched::new(socket, self.shared.limits.write_stall, presence, seat)
     }
 
-    async fn converse<S>(
-        &self,
-        socket: S,
-        peer: Peer,
-        encrypted: bool,
-        presence: &Presence,
-        http: &Builder<Streams>,
-    ) where
+    fn converse<S>(&self, socket: S, arrival: Arrival, presence: Presence, version: Version) -> Stage
+    where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let shared = &self.shared;
-        let arrival = Arrival { peer, encrypted, door: shared.door };
-        let service = speak::Service { router: shared.router.clone(), arrival, presence: presence.clone() };
-        let counted = |limit| seat::count(&shared.metrics, limit);
-        if let Err(error) = speak::run(socket, service, http, &shared.shutdown, counted).await {
-            tracing::debug!(%peer, %error, "socket closed early");
-        }
+        let service = speak::Service::new(self.shared.router.clone(), arrival, presence);
+        self.shared.house.clone().serve(socket, service, version)
     }
 
     fn count_handshake(&self, outcome: &'static str) {

@@ -127,10 +127,10 @@ pub trait Machine: Send {
         Some(self.error_message(&id, std::slice::from_ref(error)))
     }
 
-    /// The messages of an operation that was executed at once: its result, then complete.
-    fn answered(&self, id: &str, result: &[u8]) -> [Vec<u8>; 2] {
-        let prefix = frame::ws_prefix(self.result_type(), id);
-        [frame::ws_whole(&prefix, result), complete_message(id).into_bytes()]
+    /// Appends the messages of an operation that was executed at once: its result, then complete.
+    fn answered(&self, into: &mut Vec<u8>, id: &str, result: &[u8]) {
+        frame::ws_whole(into, &frame::ws_prefix(self.result_type(), id), result);
+        frame::ws_message(into, complete_message(id).as_bytes());
     }
 }
 
@@ -187,4 +187,12 @@ pub fn told(machine: &mut dyn Machine, message: &str) -> String {
         Action::Close(close) => format!("{} {}", close.code, close.reason),
     });
     actions.collect::<Vec<_>>().join("\n")
+}
+
+/// The message of a result, if there is one.
+#[cfg(test)]
+pub fn result_text(machine: &mut dyn Machine, subscription: u64, result: &[u8]) -> Option<String> {
+    let mut frames = Vec::new();
+    machine.operations().result(&mut frames, SubscriptionId(subscription), result, "c");
+    frame::tests::ws_texts(frames).pop()
 }

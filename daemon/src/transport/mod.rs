@@ -36,6 +36,12 @@ pub mod parameters;
 
 pub mod frame;
 
+pub mod scratch;
+
+pub mod gate;
+
+pub mod interruptions;
+
 pub mod websocket;
 
 pub mod session;

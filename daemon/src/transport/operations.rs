@@ -5,14 +5,14 @@ use std::collections::{HashMap, HashSet};
 use super::frame;
 use super::machine::Action;
 use crate::error::ClientError;
-use crate::hub::mailbox::SubscriptionId;
+use crate::hub::mailbox::{BySubscription, SubscriptionId};
 
 /// The operations that run and those that are being authorized.
 #[derive(Debug)]
 pub struct Operations {
     max: usize,
     by_id: HashMap<Box<str>, SubscriptionId>,
-    running: HashMap<SubscriptionId, Running>,
+    running: BySubscription<Running>,
     /// Operations that are being authorized; their ids are taken.
     authorizing: HashSet<Box<str>>,
 }
@@ -27,7 +27,7 @@ struct Running {
 impl Operations {
     /// None yet, and never more than `max`.
     pub fn new(max: usize) -> Self {
-        Self { max, by_id: HashMap::new(), running: HashMap::new(), authorizing: HashSet::new() }
+        Self { max, by_id: HashMap::new(), running: BySubscription::default(), authorizing: HashSet::new() }
     }
 
     /// Whether an id is taken.
@@ -72,16 +72,18 @@ impl Operations {
         self.running.insert(subscription, Running { id, prefix });
     }
 
-    /// A result as a message; nothing if the client has ended the subscription.
-    pub fn result(&self, subscription: SubscriptionId, result: &[u8], cursor: &str) -> Option<Vec<u8>> {
-        let running = self.running.get(&subscription)?;
-        Some(frame::ws_result(&running.prefix, result, cursor))
+    /// Appends a result as a message; nothing if the client has ended the subscription.
+    pub fn result(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8], cursor: &str) {
+        if let Some(running) = self.running.get(&subscription) {
+            frame::ws_result(into, &running.prefix, result, cursor);
+        }
     }
 
     /// The same for a complete result.
-    pub fn whole(&self, subscription: SubscriptionId, result: &[u8]) -> Option<Vec<u8>> {
-        let running = self.running.get(&subscription)?;
-        Some(frame::ws_whole(&running.prefix, result))
+    pub fn whole(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8]) {
+        if let Some(running) = self.running.get(&subscription) {
+            frame::ws_whole(into, &running.prefix, result);
+        }
     }
 
     /// The hub has ended a subscription: its id, unless the client has ended it.

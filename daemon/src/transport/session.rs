@@ -1,25 +1,28 @@
 //! One client on one socket, whatever its subprotocol.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
-use bytes::Bytes;
 use futures_util::future::{AbortHandle, BoxFuture, abortable};
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, SinkExt, StreamExt};
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::Endpoint;
 use super::address::ClientAddress;
 use super::admission::Admission;
+use super::gate::Gate;
 use super::machine::{Action, Close, Machine, Operation, Phase};
-use super::websocket::WRITE_BUFFER_BYTES;
+use super::scratch::Scratch;
+use super::websocket::Socket;
+use super::{Endpoint, frame};
 use crate::access::token::Presented;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
-use crate::hub::mailbox::Delivery;
+use crate::hub::mailbox::{self, Delivery};
 use crate::service::{Answer, Connection, Permit};
 
 mod identity;
@@ -34,6 +37,8 @@ const CURSOR_AGE: Duration = Duration::from_secs(48);
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Time for a client that has to leave to take what is being written to it.
 const KICK_TIME: Duration = Duration::from_millis(500);
+/// Frames of one batch are gathered up to this size and written at once (W15).
+const WRITE_BYTES: usize = 16 << 10;
 /// Messages that are read before a missing pong is believed.
 const BACKLOG_MESSAGES_MAX: usize = 64;
 
@@ -59,7 +64,7 @@ struct Client {
     /// How to give them up, by their ids.
     abandon: HashMap<Box<str>, AbortHandle>,
     /// Ends when the client has to leave.
-    over: BoxFuture<'static, ClientError>,
+    over: Gate<BoxFuture<'static, ClientError>>,
 }
 
 /// What became of an operation that had to be authorized; nothing if it was given up.
@@ -92,39 +97,49 @@ impl Session {
     }
 
     /// Runs until the client or the daemon has had enough.
-    pub async fn run(mut self, mut socket: WebSocket) {
+    pub async fn run(mut self: Box<Self>, mut socket: Socket) {
         let shutdown = self.endpoint.shutdown().clone();
         let kicked = self.admission.kicked().clone();
-        let stuck = async {
-            kicked.cancelled().await;
-            tokio::time::sleep(KICK_TIME).await;
-        };
+        let cut_off = Gate::new(
+            async move {
+                let stuck = async {
+                    kicked.cancelled().await;
+                    tokio::time::sleep(KICK_TIME).await;
+                };
+                tokio::select! {
+                    () = stuck => {}
+                    () = shutdown.over() => {}
+                }
+            }
+            .boxed(),
+        );
         let end = tokio::select! {
             end = self.converse(&mut socket) => end,
-            () = stuck => End::Gone,
-            () = shutdown.over() => End::Gone,
+            () = cut_off => End::Gone,
         };
         // The subscriptions end before the farewell, so nothing is delivered to a closing socket.
         self.client = None;
         if let End::Close(close) = end {
             tracing::debug!(code = close.code, reason = close.reason, "closing WebSocket");
-            leave(socket, close).await;
+            Box::pin(leave(socket, close)).await;
         }
     }
 
-    async fn converse(&mut self, socket: &mut WebSocket) -> End {
+    async fn converse(&mut self, socket: &mut Socket) -> End {
         let start = Instant::now();
-        let mut ping = tokio::time::interval_at(start + PING_INTERVAL, PING_INTERVAL);
-        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut turn = self.endpoint.shutdown().turn();
+        let mut ping = Gate::new(Pings::new(start));
+        let mut turn = Gate::new(self.endpoint.shutdown().turn());
         let mut deliveries = Vec::new();
         loop {
             let ended = match self.wake(socket, &mut ping, &mut turn, start, &mut deliveries).await {
-                Wake::Message(message) => self.take(socket, message).await,
                 Wake::Deliveries => self.deliver(socket, &mut deliveries).await,
+                // What is rare is in a box: no socket has room for it meanwhile.
+                Wake::Message(message) => Box::pin(self.take(socket, message)).await,
                 Wake::Decided(None) => Ok(()),
-                Wake::Decided(Some((id, authorization))) => self.decided(socket, id, authorization).await,
-                Wake::Tick => self.tick(socket).await,
+                Wake::Decided(Some((id, authorization))) => {
+                    Box::pin(self.decided(socket, id, authorization)).await
+                }
+                Wake::Tick => Box::pin(self.tick(socket)).await,
                 Wake::Late => Err(close(4408, "Connection initialisation timeout")), // W2
                 Wake::Over(error) => {
                     self.endpoint.count_refusal(&error);
@@ -140,31 +155,41 @@ impl Session {
 
     async fn wake(
         &mut self,
-        socket: &mut WebSocket,
-        ping: &mut Interval,
-        turn: &mut BoxFuture<'static, ()>,
+        socket: &mut Socket,
+        ping: &mut Gate<Pings>,
+        turn: &mut Gate<BoxFuture<'static, ()>>,
         start: Instant,
         deliveries: &mut Vec<Delivery>,
     ) -> Wake {
         let Some(client) = &mut self.client else {
-            return tokio::select! {
-                message = socket.next() => Wake::Message(message),
-                _ = ping.tick() => Wake::Tick,
-                () = turn => Wake::Leave,
-                () = tokio::time::sleep_until(start + INIT_TIME), if self.machine.phase() == Phase::Waiting => Wake::Late,
+            let late = async move {
+                match self.machine.phase() {
+                    Phase::Waiting => tokio::time::sleep_until(start + INIT_TIME).await,
+                    Phase::Authenticating | Phase::Ready => std::future::pending().await,
+                }
             };
+            let wake = async {
+                tokio::select! {
+                    message = socket.receive() => Wake::Message(message),
+                    () = ping => Wake::Tick,
+                    () = turn => Wake::Leave,
+                    () = late => Wake::Late,
+                }
+            };
+            // It lasts for a moment, and nobody keeps its room.
+            return Box::pin(wake).await;
         };
         tokio::select! {
-            message = socket.next() => Wake::Message(message),
+            message = socket.receive() => Wake::Message(message),
             () = client.connection.drain(deliveries) => Wake::Deliveries,
             Some(decided) = client.authorizing.next() => Wake::Decided(decided),
-            _ = ping.tick() => Wake::Tick,
+            () = ping => Wake::Tick,
             () = turn => Wake::Leave,
             error = &mut client.over => Wake::Over(error),
         }
     }
 
-    async fn take(&mut self, socket: &mut WebSocket, message: Incoming) -> Result<(), End> {
+    async fn take(&mut self, socket: &mut Socket, message: Incoming) -> Result<(), End> {
         let message = match message {
             None => return Err(End::Gone),
             Some(Err(error)) => return Err(socket_error(&error)),
@@ -178,6 +203,7 @@ impl Session {
                 Ok(())
             }
             Message::Ping(_) => self.flush(socket).await, // the library's own pong
+            Message::Frame(_) => Ok(()),                  // is never read
             Message::Close(_) => {
                 // Flushing sends the answer that the library has prepared.
                 let _ = tokio::time::timeout(CLOSE_TIME, socket.flush()).await;
@@ -186,7 +212,7 @@ impl Session {
         }
     }
 
-    async fn obey(&mut self, socket: &mut WebSocket, message: &[u8]) -> Result<(), End> {
+    async fn obey(&mut self, socket: &mut Socket, message: &[u8]) -> Result<(), End> {
         let mut actions = VecDeque::from(self.machine.receive(message));
         loop {
             while let Some(action) = actions.pop_front() {
@@ -197,9 +223,9 @@ impl Session {
         }
     }
 
-    async fn act(&mut self, socket: &mut WebSocket, action: Action) -> Result<(), End> {
+    async fn act(&mut self, socket: &mut Socket, action: Action) -> Result<(), End> {
         match action {
-            Action::Send(text) => self.send(socket, [text.into_bytes()]).await,
+            Action::Send(text) => self.send(socket, [text]).await,
             Action::Authenticate(payload) => self.authenticate(socket, &payload).await,
             Action::Refresh(payload) => self.refresh(socket, &payload).await,
             Action::Execute(operation) => self.execute(socket, operation).await,
@@ -222,13 +248,13 @@ impl Session {
         }
     }
 
-    async fn refuse(&mut self, socket: &mut WebSocket, id: &str, error: &ClientError) -> Result<(), End> {
+    async fn refuse(&mut self, socket: &mut Socket, id: &str, error: &ClientError) -> Result<(), End> {
         self.endpoint.count_refusal(error);
         let message = self.machine.error_message(id, &[error.to_graphql()]);
-        self.send(socket, [message.into_bytes()]).await
+        self.send(socket, [message]).await
     }
 
-    async fn execute(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
+    async fn execute(&mut self, socket: &mut Socket, operation: Operation) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         let identity = client.connection.identity().clone();
         if let Err(error) = self.admission.operation() {
@@ -236,18 +262,19 @@ impl Session {
         }
         let errors = match self.endpoint.service().query(&operation.request, &identity).await {
             Some(Answer::Result(result)) => {
-                let messages = self.machine.answered(&operation.id, &result);
-                return self.send(socket, messages).await;
+                let mut frames = Scratch::default();
+                self.machine.answered(frames.bytes(), &operation.id, &result);
+                return self.write(socket, &frames).await;
             }
             Some(Answer::Refused(errors)) => errors,
             None => return self.authorize(socket, operation).await,
         };
         let message = self.machine.error_message(&operation.id, &errors);
-        self.send(socket, [message.into_bytes()]).await
+        self.send(socket, [message]).await
     }
 
     /// Asks whether the operation may run. What is not known at once must not hold up the others.
-    async fn authorize(&mut self, socket: &mut WebSocket, operation: Operation) -> Result<(), End> {
+    async fn authorize(&mut self, socket: &mut Socket, operation: Operation) -> Result<(), End> {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         let (service, identity) = (self.endpoint.service().clone(), client.connection.identity().clone());
         let Operation { id, request } = operation;
@@ -265,7 +292,7 @@ impl Session {
     /// Begins a subscription that may begin.
     async fn decided(
         &mut self,
-        socket: &mut WebSocket,
+        socket: &mut Socket,
         id: Box<str>,
         authorization: Authorization,
     ) -> Result<(), End> {
@@ -284,45 +311,53 @@ impl Session {
             }
             Err(errors) => {
                 let message = self.machine.error_message(&id, &errors);
-                self.send(socket, [message.into_bytes()]).await
+                self.send(socket, [message]).await
             }
         }
     }
 
-    /// Writes everything that was waiting, and flushes once.
-    async fn deliver(&mut self, socket: &mut WebSocket, deliveries: &mut Vec<Delivery>) -> Result<(), End> {
-        let mut frames = Vec::with_capacity(deliveries.len());
+    /// Writes everything that was waiting.
+    async fn deliver(&mut self, socket: &mut Socket, deliveries: &mut Vec<Delivery>) -> Result<(), End> {
+        let mut deliveries = std::mem::take(deliveries);
+        let mut frames = Scratch::default();
         for delivery in deliveries.drain(..) {
-            match delivery {
-                Delivery::Next { subscription, result, cursor } => {
-                    frames.extend(self.machine.operations().result(subscription, &result, &cursor));
-                }
-                Delivery::Whole { subscription, result, .. } => {
-                    frames.extend(self.machine.operations().whole(subscription, &result));
-                }
-                Delivery::Begun { .. } => {}
-                Delivery::End { subscription, reason, cursor } => {
-                    let error = ClientError::from(reason);
-                    self.endpoint.count_refusal(&error);
-                    if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
-                        frames.push(message.into_bytes());
-                        self.admission.ended(subscription);
-                    }
+            self.frame(frames.bytes(), delivery);
+            if frames.len() >= WRITE_BYTES {
+                self.write(socket, &frames).await?;
+                frames.clear();
+            }
+        }
+        mailbox::give_back(deliveries);
+        self.named_cursor = Instant::now();
+        self.write(socket, &frames).await
+    }
+
+    fn frame(&mut self, into: &mut Vec<u8>, delivery: Delivery) {
+        match delivery {
+            Delivery::Next { subscription, result, cursor } => {
+                self.machine.operations().result(into, subscription, &result, &cursor);
+            }
+            Delivery::Whole { subscription, result, .. } => {
+                self.machine.operations().whole(into, subscription, &result);
+            }
+            Delivery::Begun { .. } => {}
+            Delivery::End { subscription, reason, cursor } => {
+                let error = ClientError::from(reason);
+                self.endpoint.count_refusal(&error);
+                if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
+                    frame::ws_message(into, message.as_bytes());
+                    self.admission.ended(subscription);
                 }
             }
         }
-        // A burst must not leave its room behind on a socket that is quiet again.
-        deliveries.shrink_to(16);
-        self.named_cursor = Instant::now();
-        self.send(socket, frames).await
     }
 
     /// W12: a ping, unless the last one was never answered.
-    async fn tick(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn tick(&mut self, socket: &mut Socket) -> Result<(), End> {
         if self.awaits_pong {
             // The pong may be waiting behind other messages: read them before it is missed.
             for _ in 0..BACKLOG_MESSAGES_MAX {
-                let Some(message) = socket.next().now_or_never() else { break };
+                let Some(message) = socket.receive().now_or_never() else { break };
                 self.take(socket, message).await?;
             }
             if self.awaits_pong {
@@ -331,9 +366,9 @@ impl Session {
             }
         }
         self.awaits_pong = true;
-        socket.feed(Message::Ping(Bytes::new())).await.map_err(|_| End::Gone)?;
+        taken(0, self.endpoint.limits().write_stall, socket.ping()).await?;
         if let Some(message) = self.machine.keep_alive() {
-            self.send(socket, [message.into_bytes()]).await?; // L1
+            self.send(socket, [message]).await?; // L1
         }
         if self.client.is_some() && self.named_cursor.elapsed() >= CURSOR_AGE {
             self.name_cursor(socket).await
@@ -343,33 +378,56 @@ impl Session {
     }
 
     /// W14: tells a quiet client where it stands.
-    async fn name_cursor(&mut self, socket: &mut WebSocket) -> Result<(), End> {
+    async fn name_cursor(&mut self, socket: &mut Socket) -> Result<(), End> {
         // If something waits, it brings its own cursor.
         let cursor = self.client.as_ref().and_then(|client| client.connection.quiet_cursor());
         let Some(cursor) = cursor else { return self.flush(socket).await };
         self.named_cursor = Instant::now();
         let message = self.machine.position(&cursor);
-        self.send(socket, message.map(String::into_bytes)).await
+        self.send(socket, message).await
     }
 
     async fn send(
         &mut self,
-        socket: &mut WebSocket,
-        frames: impl IntoIterator<Item = Vec<u8>>,
+        socket: &mut Socket,
+        messages: impl IntoIterator<Item = String>,
     ) -> Result<(), End> {
-        let stall = self.endpoint.limits().write_stall;
-        for frame in frames {
-            self.admission.wrote(frame.len());
-            let size = frame.len();
-            // Results and our own JSON are UTF-8; if a result were not, this socket would end.
-            let text = Bytes::from(frame).try_into().map_err(|_| close(1011, "Internal error"))?;
-            taken(size, stall, socket.feed(Message::Text(text))).await?;
+        let mut frames = Scratch::default();
+        for message in messages {
+            frame::ws_message(frames.bytes(), message.as_bytes());
         }
-        self.flush(socket).await
+        self.write(socket, &frames).await
     }
 
-    async fn flush(&mut self, socket: &mut WebSocket) -> Result<(), End> {
-        taken(WRITE_BUFFER_BYTES, self.endpoint.limits().write_stall, socket.flush()).await
+    async fn write(&mut self, socket: &mut Socket, frames: &Scratch) -> Result<(), End> {
+        if frames.is_empty() {
+            return Ok(());
+        }
+        self.admission.wrote(frames.len());
+        taken(frames.len(), self.endpoint.limits().write_stall, socket.write(frames.as_slice())).await
+    }
+
+    async fn flush(&mut self, socket: &mut Socket) -> Result<(), End> {
+        taken(0, self.endpoint.limits().write_stall, socket.flush()).await
+    }
+}
+
+/// Rings when it is time for a ping, again and again.
+struct Pings(Interval);
+
+impl Pings {
+    fn new(start: Instant) -> Self {
+        let mut interval = tokio::time::interval_at(start + PING_INTERVAL, PING_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(interval)
+    }
+}
+
+impl Future for Pings {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_tick(cx).map(drop)
     }
 }
 
@@ -377,7 +435,7 @@ impl Session {
 async fn taken(
     bytes: usize,
     stall: Duration,
-    taking: impl Future<Output = Result<(), axum::Error>>,
+    taking: impl Future<Output = Result<(), Error>>,
 ) -> Result<(), End> {
     let mut taking = pin!(taking);
     // Nearly always at once, and then without a timer.
@@ -395,7 +453,7 @@ fn time_at_least(bytes: usize) -> Duration {
     Duration::from_millis((bytes / BYTES_PER_MS) as u64)
 }
 
-type Incoming = Option<Result<Message, axum::Error>>;
+type Incoming = Option<Result<Message, Error>>;
 
 /// Why a session goes on.
 enum Wake {
@@ -413,23 +471,21 @@ fn close(code: u16, reason: &str) -> End {
 }
 
 /// What a broken frame deserves.
-fn socket_error(error: &axum::Error) -> End {
-    use tungstenite::error::Error;
-    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
-    match cause {
-        Some(Error::Capacity(_)) => close(1009, "Message too big"), // W15
-        Some(Error::Utf8(_)) => close(1007, "Invalid UTF-8"),
-        Some(Error::Protocol(_)) => close(1002, "Protocol error"),
+fn socket_error(error: &Error) -> End {
+    match error {
+        Error::Capacity(_) => close(1009, "Message too big"), // W15
+        Error::Utf8(_) => close(1007, "Invalid UTF-8"),
+        Error::Protocol(_) => close(1002, "Protocol error"),
         _ => End::Gone,
     }
 }
 
 /// Closes the socket and waits, not for long, until the client has taken notice.
-pub async fn leave(mut socket: WebSocket, close: Close) {
-    let frame = CloseFrame { code: close.code, reason: close.reason.into() };
+pub async fn leave(mut socket: Socket, close: Close) {
+    let frame = CloseFrame { code: close.code.into(), reason: close.reason.into() };
     let farewell = async {
-        if socket.send(Message::Close(Some(frame))).await.is_ok() {
-            while let Some(Ok(_)) = socket.next().await {}
+        if socket.close(frame).await.is_ok() {
+            while let Some(Ok(_)) = socket.receive().await {}
         }
     };
     // Whether it took notice or not, the socket is dropped.

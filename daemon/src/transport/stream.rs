@@ -1,29 +1,27 @@
 //! One operation, one HTTP response that lasts as long: what all formats of such a stream share.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use futures_util::future::BoxFuture;
-use futures_util::stream;
-use tokio::time::{Instant, Sleep};
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+use tokio::time::Instant;
 
 use super::admission::Admission;
+use super::interruptions::{Interruption, Interruptions};
+use super::listener::{Flow, Lasting};
+use super::scratch::Scratch;
 use super::{Endpoint, parameters};
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
 use crate::graphql::request::Request as GraphQLRequest;
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::{Delivery, SubscriptionId};
+use crate::hub::mailbox::{self, Delivery, SubscriptionId};
 use crate::service::{Answer, Connection};
 
-/// A stream that is silent for this long says something (PROTOCOLS S19).
-pub const KEEP_ALIVE: Duration = Duration::from_secs(12);
 /// A stream that has named no cursor for this long does so with its next keep-alive; with the
 /// keep-alive's own time that makes the minute of S20.
 pub const CURSOR_AGE: Duration = Duration::from_secs(48);
@@ -137,15 +135,17 @@ async fn execute<F: Format>(
                 connection,
                 subscription,
                 endpoint: endpoint.clone(),
-                over_because: admission.over(identity),
-                turn: endpoint.shutdown().turn(),
-                alarm: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
+                interruptions: Interruptions::new(admission.over(identity), endpoint.shutdown().turn()),
                 admission,
-                said: Instant::now(),
                 named_cursor: Instant::now(),
                 over: false,
             };
-            respond(media_type, Body::from_stream(stream::unfold(stream, OperationStream::step)))
+            // The box keeps it from being moved with every step.
+            let flow = stream::unfold(Box::new(stream), |mut stream| async {
+                let mut bytes = Scratch::default();
+                stream.step(&mut bytes).await.then_some((bytes, stream))
+            });
+            respond_lasting(media_type, flow.boxed())
         }
     }
 }
@@ -162,12 +162,21 @@ fn brief<F: Format>(format: &F, admission: &Admission, write: impl FnOnce(&mut V
 
 /// S2: always 200 and these headers; there is no `connection` header and no compression.
 pub fn respond(media_type: HeaderValue, body: Body) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE, media_type),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform")),
-        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
-    ];
-    (StatusCode::OK, headers, body).into_response()
+    head(media_type).map(|()| body)
+}
+
+/// The same for a body that lasts.
+pub fn respond_lasting(media_type: HeaderValue, flow: Flow) -> Response {
+    Lasting::extend(head(media_type), flow)
+}
+
+fn head(media_type: HeaderValue) -> Response<()> {
+    let mut response = Response::new(());
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, media_type);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    response
 }
 
 /// A running stream. The HTTP connection asks for its bytes when it can write them, so nothing is
@@ -179,14 +188,7 @@ struct OperationStream<F> {
     subscription: SubscriptionId,
     endpoint: Endpoint,
     admission: Admission,
-    /// Ends when the client has to leave.
-    over_because: BoxFuture<'static, ClientError>,
-    /// Ends when a drain wants this stream to leave.
-    turn: BoxFuture<'static, ()>,
-    /// Rings now and then; whether it is time for a keep-alive is decided by `said`.
-    alarm: Pin<Box<Sleep>>,
-    /// When it last said anything.
-    said: Instant,
+    interruptions: Interruptions,
     /// When it last named a cursor.
     named_cursor: Instant,
     over: bool,
@@ -195,53 +197,45 @@ struct OperationStream<F> {
 /// Why a stream goes on.
 enum Wake {
     Deliveries(Vec<Delivery>),
-    Silence,
-    Over(ClientError),
-    Leave,
+    Interruption(Interruption),
 }
 
 impl<F: Format> OperationStream<F> {
-    /// The next bytes: as much as there is, in one write.
-    async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
+    /// The next bytes: as much as there is, in one write. False if it is over.
+    async fn step(&mut self, into: &mut Scratch) -> bool {
         if self.over {
-            return None;
+            return false;
         }
-        let bytes = match self.opening.take() {
-            Some(opening) => opening,
+        match self.opening.take() {
+            Some(opening) => into.bytes().extend_from_slice(&opening),
             None => match self.wake().await {
-                Wake::Deliveries(deliveries) => self.frames(&deliveries),
-                Wake::Silence => self.keep_alive(),
-                Wake::Over(error) => self.end_with(&error),
-                Wake::Leave => self.leave(),
+                Wake::Deliveries(deliveries) => {
+                    self.frames(into.bytes(), &deliveries);
+                    mailbox::give_back(deliveries);
+                }
+                Wake::Interruption(Interruption::Silence) => self.keep_alive(into.bytes()),
+                Wake::Interruption(Interruption::Over(error)) => {
+                    self.end(into.bytes(), &error, error.to_graphql());
+                }
+                Wake::Interruption(Interruption::Leave) => self.leave(into.bytes()),
             },
-        };
-        self.said = Instant::now();
-        self.admission.wrote(bytes.len());
-        Some((Ok(bytes.into()), self))
+        }
+        self.interruptions.said();
+        self.admission.wrote(into.len());
+        true
     }
 
     async fn wake(&mut self) -> Wake {
         let mut deliveries = Vec::new();
-        loop {
-            tokio::select! {
-                // Whoever has to leave must not get what is already waiting.
-                biased;
-                error = &mut self.over_because => return Wake::Over(error),
-                () = self.connection.drain(&mut deliveries) => return Wake::Deliveries(deliveries),
-                () = &mut self.turn => return Wake::Leave,
-                () = &mut self.alarm => {
-                    let due = self.said + KEEP_ALIVE;
-                    let rang = Instant::now();
-                    self.alarm.as_mut().reset(if due <= rang { rang + KEEP_ALIVE } else { due });
-                    if due <= rang {
-                        return Wake::Silence;
-                    }
-                }
-            }
+        tokio::select! {
+            // Whoever has to leave must not get what is already waiting.
+            biased;
+            interruption = self.interruptions.next() => Wake::Interruption(interruption),
+            () = self.connection.drain(&mut deliveries) => Wake::Deliveries(deliveries),
         }
     }
 
-    fn frames(&mut self, deliveries: &[Delivery]) -> Vec<u8> {
+    fn frames(&mut self, bytes: &mut Vec<u8>, deliveries: &[Delivery]) {
         let extent = deliveries.iter().map(|delivery| match delivery {
             Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
                 result.len() + 2 * cursor.len() + F::OVERHEAD
@@ -249,42 +243,32 @@ impl<F: Format> OperationStream<F> {
             Delivery::Begun { .. } => 0,
             Delivery::End { .. } => 512,
         });
-        let mut bytes = Vec::with_capacity(extent.sum());
+        bytes.reserve(extent.sum());
         for delivery in deliveries {
             match delivery {
-                Delivery::Next { result, cursor, .. } => self.format.result(&mut bytes, result, cursor),
-                Delivery::Whole { result, cursor, .. } => self.format.whole(&mut bytes, result, cursor),
+                Delivery::Next { result, cursor, .. } => self.format.result(bytes, result, cursor),
+                Delivery::Whole { result, cursor, .. } => self.format.whole(bytes, result, cursor),
                 Delivery::Begun { .. } => {}
                 Delivery::End { reason, cursor, .. } => {
                     let error = ClientError::from(reason.clone());
-                    self.end(&mut bytes, &error, error.to_graphql_at(cursor));
-                    return bytes;
+                    return self.end(bytes, &error, error.to_graphql_at(cursor));
                 }
             }
         }
         self.named_cursor = Instant::now();
-        bytes
     }
 
     /// Something, or once a minute the cursor (S19, S20).
-    fn keep_alive(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.format.keep_alive(&mut bytes);
+    fn keep_alive(&mut self, bytes: &mut Vec<u8>) {
+        self.format.keep_alive(bytes);
         if self.named_cursor.elapsed() < CURSOR_AGE {
-            return bytes;
+            return;
         }
         // If something waits, it brings its own cursor.
         if let Some(cursor) = self.connection.quiet_cursor() {
-            self.format.position(&mut bytes, &cursor);
+            self.format.position(bytes, &cursor);
             self.named_cursor = Instant::now();
         }
-        bytes
-    }
-
-    fn end_with(&mut self, error: &ClientError) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.end(&mut bytes, error, error.to_graphql());
-        bytes
     }
 
     fn end(&mut self, bytes: &mut Vec<u8>, error: &ClientError, told: GraphQLError) {
@@ -295,10 +279,8 @@ impl<F: Format> OperationStream<F> {
         self.over = true;
     }
 
-    fn leave(&mut self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        self.format.leave(&mut bytes);
+    fn leave(&mut self, bytes: &mut Vec<u8>) {
+        self.format.leave(bytes);
         self.over = true;
-        bytes
     }
 }

@@ -124,6 +124,29 @@ async fn s04_s20_each_event_is_a_next_with_its_cursor() {
     }
 }
 
+#[tokio::test]
+async fn each_version_of_http_1_gets_the_framing_that_it_knows() {
+    let running = start(MailboxLimits::default(), Duration::from_secs(60)).await;
+    for (version, header, chunked, closes) in [
+        ("1.1", "x: y", true, false),
+        ("1.1", "connection: x, Close", true, true),
+        ("1.0", "x: y", false, false),
+    ] {
+        let mut socket = TcpStream::connect(running.address).await.unwrap();
+        let request = format!(
+            "GET /graphql?query=subscription%7Bevents(channel:%22c%22)%7Bdata%7D%7D HTTP/{version}\r\n\
+             host: x\r\naccept: text/event-stream\r\n{header}\r\n\r\n"
+        );
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let opening = read_until(&mut socket, "id: ").await;
+        let (head, _) = opening.split_once("\r\n\r\n").unwrap();
+        assert_eq!(head.contains("\r\ntransfer-encoding: chunked"), chunked, "{head}");
+        assert_eq!(head.contains("\r\nconnection: close"), closes, "{head}");
+        running.publisher.publish(event("1".to_owned())).await.unwrap();
+        read_until(&mut socket, "\"data\":1}").await;
+    }
+}
+
 /// Publishes large events until something has come of it.
 async fn flood(running: &Running, enough: impl Fn(&Metrics) -> bool) {
     let payload = format!("\"{}\"", "x".repeat(100_000));

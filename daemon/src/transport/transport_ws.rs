@@ -164,6 +164,7 @@ fn close(code: u16, reason: impl Into<String>) -> Vec<Action> {
 mod tests {
     use super::*;
     use crate::hub::mailbox::SubscriptionId;
+    use crate::transport::frame::tests::ws_texts;
     use crate::transport::machine;
 
     fn ready() -> TransportWs {
@@ -258,19 +259,19 @@ mod tests {
     fn w07_w08_nothing_follows_the_end_of_an_operation() {
         let mut machine = ready();
         machine.subscribed("a".into(), SubscriptionId(1));
-        let next = machine.operations().result(SubscriptionId(1), br#"{"data":{}"#, "c").unwrap();
+        let next = machine::result_text(&mut machine, 1, br#"{"data":{}"#).unwrap();
         let expected = r#"{"id":"a","type":"next","payload":{"data":{},"extensions":{"cursor":"c"}}}"#;
-        assert_eq!(std::str::from_utf8(&next).unwrap(), expected);
+        assert_eq!(next, expected);
         let error = ClientError::SlowConsumer.to_graphql_at(&"c".into());
         let ended: Value = serde_json::from_str(&machine.ended(SubscriptionId(1), &error).unwrap()).unwrap();
         assert_eq!((&ended["type"], &ended["id"]), (&"error".into(), &"a".into()));
         assert_eq!(ended["payload"][0]["extensions"], json!({ "code": "SLOW_CONSUMER", "cursor": "c" }));
-        assert!(machine.operations().result(SubscriptionId(1), b"{", "c").is_none());
+        assert!(machine::result_text(&mut machine, 1, b"{").is_none());
         assert!(machine.ended(SubscriptionId(1), &error).is_none());
         assert_eq!(machine::told(&mut machine, r#"{"id":"a","type":"complete"}"#), ""); // W9
         machine.subscribed("a".into(), SubscriptionId(2));
         machine::told(&mut machine, r#"{"id":"a","type":"complete"}"#);
-        assert!(machine.operations().result(SubscriptionId(2), b"{", "c").is_none());
+        assert!(machine::result_text(&mut machine, 2, b"{").is_none());
     }
 
     #[test]
@@ -323,8 +324,9 @@ mod tests {
 
     #[test]
     fn w11_a_query_is_one_next_and_complete() {
-        let [next, complete] =
-            ready().answered("a", br#"{"data":{"a":1}}"#).map(|m| String::from_utf8(m).unwrap());
+        let mut frames = Vec::new();
+        ready().answered(&mut frames, "a", br#"{"data":{"a":1}}"#);
+        let [next, complete] = ws_texts(frames).try_into().unwrap();
         assert_eq!(next, r#"{"id":"a","type":"next","payload":{"data":{"a":1}}}"#);
         same(&complete, &json!({ "id": "a", "type": "complete" }));
     }

@@ -3,29 +3,28 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::FromRequestParts;
-use axum::extract::ws::WebSocketUpgrade;
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, Request, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{Method, Request, header};
+use axum::response::Response;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
-use super::address::ClientAddress;
-use super::admission::Admission;
 use super::legacy_ws::{self, LegacyWs};
 use super::listener::UnderWay;
 use super::machine::{Close, Machine};
+use super::refusal::refuse;
 use super::session::{Session, leave};
 use super::transport_ws::{self, TransportWs};
 use super::{Endpoint, Transport};
 use crate::config::ClientLimits;
 use crate::error::ClientError;
 
-/// The library's default of 128 KiB, times many sockets, is most of their memory (W15).
-const READ_BUFFER_BYTES: usize = 4 << 10;
-/// Messages of one batch are gathered up to this size and written at once (W15).
-pub const WRITE_BUFFER_BYTES: usize = 16 << 10;
+mod handshake;
+
+mod socket;
+
+use handshake::{Handshake, lists};
+pub use socket::Socket;
 
 /// A protocol that the messages of a socket may follow.
 struct Subprotocol {
@@ -52,21 +51,17 @@ pub struct WebSockets;
 
 impl Transport for WebSockets {
     fn admits(&self, head: &Parts) -> bool {
-        let upgrade = head.headers.get(header::UPGRADE).and_then(|value| value.to_str().ok());
         // Over HTTP/2 it is an extended CONNECT (RFC 8441).
-        head.method == Method::CONNECT
-            || upgrade
-                .is_some_and(|value| value.split(',').any(|u| u.trim().eq_ignore_ascii_case("websocket")))
+        head.method == Method::CONNECT || lists(&head.headers, header::UPGRADE, "websocket")
     }
 
     fn answer(&self, endpoint: Endpoint, request: Request<Body>) -> BoxFuture<'static, Response> {
         async move {
             let mut head = request.into_parts().0;
-            let upgrade = match WebSocketUpgrade::from_request_parts(&mut head, &()).await {
-                Ok(upgrade) => upgrade,
-                Err(rejection) => return rejection.into_response(),
-            };
-            accept(endpoint, head, upgrade)
+            match Handshake::of(&mut head) {
+                Ok(handshake) => accept(endpoint, head, handshake),
+                Err(error) => refuse(&endpoint, &error),
+            }
         }
         .boxed()
     }
@@ -74,23 +69,19 @@ impl Transport for WebSockets {
 
 /// The upgrade always succeeds, because a client gives up for ever at an HTTP status; whoever may not
 /// come in is told by a close code (W13).
-fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Response {
-    let upgrade = upgrade
-        .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
-        .max_message_size(endpoint.limits().body_bytes)
-        .max_frame_size(endpoint.limits().body_bytes)
-        .protocols(SUBPROTOCOLS.map(|subprotocol| subprotocol.name));
-    let entry = enter(&endpoint, &head, upgrade.selected_protocol());
-    let presented = endpoint.presented(&head);
+fn accept(endpoint: Endpoint, head: Parts, handshake: Handshake) -> Response {
+    let subprotocol = SUBPROTOCOLS
+        .iter()
+        .find(|subprotocol| lists(&head.headers, header::SEC_WEBSOCKET_PROTOCOL, subprotocol.name));
+    let message_bytes_max = endpoint.limits().body_bytes;
     let under_way = head.extensions.get::<Arc<UnderWay>>().cloned();
-    let mut response = upgrade.on_upgrade(move |socket| async move {
+    let entry = enter(endpoint, &head, subprotocol);
+    let name = subprotocol.map(|subprotocol| subprotocol.name);
+    let mut response = handshake.complete(name, message_bytes_max, move |socket| async move {
         let _under_way = under_way;
         match entry {
-            Err(close) => leave(socket, close).await,
-            Ok((address, admission, machine)) => {
-                Session::new(endpoint, address, admission, presented, machine).run(socket).await;
-            }
+            Err(close) => Box::pin(leave(socket, close)).await,
+            Ok(session) => session.run(socket).await,
         }
     });
     // How the client spells the names of headers is among them. gql looks for the chosen subprotocol in its
@@ -99,19 +90,12 @@ fn accept(endpoint: Endpoint, head: Parts, upgrade: WebSocketUpgrade) -> Respons
     response
 }
 
-/// Whether a socket may stay, and the machine of its subprotocol.
-fn enter(
-    endpoint: &Endpoint,
-    head: &Parts,
-    selected: Option<&HeaderValue>,
-) -> Result<(ClientAddress, Admission, Box<dyn Machine>), Close> {
+/// A session for a socket that may stay. In a box, for it is large, and each that passes it on would have its room.
+fn enter(endpoint: Endpoint, head: &Parts, subprotocol: Option<&Subprotocol>) -> Result<Box<Session>, Close> {
     if !endpoint.origins().allow(&head.headers, &head.uri) {
         return Err(Close::new(4403, "Forbidden"));
     }
-    let subprotocol = SUBPROTOCOLS
-        .iter()
-        .find(|subprotocol| selected.is_some_and(|name| name == subprotocol.name))
-        .ok_or_else(|| Close::new(4406, "Subprotocol not acceptable"))?; // W11
+    let subprotocol = subprotocol.ok_or_else(|| Close::new(4406, "Subprotocol not acceptable"))?; // W11
     let refused = |error: ClientError| {
         endpoint.count_refusal(&error);
         let code = if error == ClientError::Draining { 1012 } else { 1013 };
@@ -119,5 +103,6 @@ fn enter(
     };
     let address = endpoint.arrive(head).map_err(refused)?;
     let admission = endpoint.admit(subprotocol.name).map_err(refused)?;
-    Ok((address, admission, (subprotocol.machine)(endpoint.limits())))
+    let (presented, machine) = (endpoint.presented(head), (subprotocol.machine)(endpoint.limits()));
+    Ok(Box::new(Session::new(endpoint, address, admission, presented, machine)))
 }

@@ -1,11 +1,12 @@
 //! What a mailbox holds, and in which order it is taken out.
 
 use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
 
 use bytes::Bytes;
 
 use super::MailboxLimits;
-use crate::hub::delivery::{CursorText, Delivery, SubscriptionId};
+use crate::hub::delivery::{self, CursorText, Delivery, SubscriptionId};
 use crate::hub::entry::Entry;
 use crate::hub::initial::{Begun, Initial, Rows};
 
@@ -25,8 +26,8 @@ pub(super) struct State {
     /// Bytes of all results that are there, those in slots too. Signed: a reader may take the result of a
     /// slot in the moment before [`Mailbox::settled`] counts it.
     pub(super) bytes: isize,
-    /// How many wait for room.
-    pub(super) waiting: usize,
+    /// Who waits for something to be here.
+    pub(super) reader: Option<Waker>,
     /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
     pub(super) last_event: u64,
 }
@@ -49,6 +50,9 @@ impl State {
 
     /// Takes what is ready. A result that is still being made holds back its own subscription only.
     pub(super) fn take_ready(&mut self, into: &mut Vec<Delivery>) {
+        if into.capacity() == 0 && self.len() + self.replayed > 0 {
+            *into = delivery::room();
+        }
         // The usual case, which every delivery passes through.
         if self.later == 0 && self.held_entries == 0 {
             let mut taken = 0;

@@ -1,16 +1,13 @@
 //! The stream of a reservation: all of its operations, as long as the client stays.
 
-use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{StreamExt, stream};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::LABEL;
 use super::place::Place;
@@ -19,14 +16,16 @@ use super::running::{Gone, Operations};
 use super::work::{self, Decision, Work};
 use crate::error::{ClientError, errors_body};
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::{CursorText, Delivery};
+use crate::hub::mailbox::{self, CursorText, Delivery};
 use crate::service::{self, Connection};
 use crate::store::lease::{Change, Lease, Lost};
 use crate::store::node::Opened;
 use crate::store::reservation::{Documents, StoreError};
 use crate::transport::admission::Admission;
+use crate::transport::interruptions::{Interruption, Interruptions};
+use crate::transport::scratch::Scratch;
 use crate::transport::sse::Sse;
-use crate::transport::stream::{CURSOR_AGE, Format, KEEP_ALIVE, respond};
+use crate::transport::stream::{CURSOR_AGE, Format, respond_lasting};
 use crate::transport::{Endpoint, frame, sse};
 
 /// Opens the stream of a reservation (PROTOCOLS S11).
@@ -43,7 +42,11 @@ pub(super) async fn open(endpoint: &Endpoint, head: &Parts) -> Result<Response, 
     // Without Last-Event-ID it goes on from where the last stream was.
     let place = named.or_else(|| Place::decode(opened.place.as_deref()?));
     let stream = ReservedStream::new(endpoint, admission, identity, Sse::of(head), opened, place);
-    Ok(respond(sse::MEDIA_TYPE, Body::from_stream(stream::unfold(stream, ReservedStream::step))))
+    let flow = stream::unfold(Box::new(stream), |mut stream| async {
+        let mut bytes = Scratch::default();
+        stream.step(&mut bytes).await.then_some((bytes, stream))
+    });
+    Ok(respond_lasting(sse::MEDIA_TYPE, flow.boxed()))
 }
 
 fn unknown_place() -> ClientError {
@@ -74,13 +77,7 @@ struct ReservedStream {
     /// Whether they have changed since that began.
     read_again: bool,
     opening: Option<Vec<u8>>,
-    /// Ends when the client has to leave.
-    over_because: BoxFuture<'static, ClientError>,
-    /// Ends when a drain wants this stream to leave.
-    turn: BoxFuture<'static, ()>,
-    /// Rings now and then; whether it is time for a keep-alive is decided by `said`.
-    alarm: Pin<Box<Sleep>>,
-    said: Instant,
+    interruptions: Interruptions,
     named_place: Instant,
     over: bool,
 }
@@ -90,9 +87,7 @@ enum Wake {
     Deliveries(Vec<Delivery>),
     Work(Work),
     Changed(Change),
-    Silence,
-    Over(ClientError),
-    Leave,
+    Interruption(Interruption),
 }
 
 impl ReservedStream {
@@ -116,12 +111,9 @@ impl ReservedStream {
             read_again: false,
             lease: opened.lease,
             opening: None,
-            over_because: admission.over(identity.clone()),
+            interruptions: Interruptions::new(admission.over(identity.clone()), endpoint.shutdown().turn()),
             admission,
             identity,
-            turn: endpoint.shutdown().turn(),
-            alarm: Box::pin(tokio::time::sleep(KEEP_ALIVE)),
-            said: Instant::now(),
             named_place: Instant::now(),
             over: false,
         };
@@ -136,37 +128,41 @@ impl ReservedStream {
         stream
     }
 
-    /// The next bytes: as much as there is, in one write.
-    async fn step(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
-        let mut bytes = self.opening.take().unwrap_or_default();
-        while bytes.is_empty() && !self.over {
-            match self.wake().await {
-                Wake::Deliveries(deliveries) => self.deliver(&mut bytes, &deliveries),
-                Wake::Work(work) => self.done(&mut bytes, work),
+    /// The next bytes: as much as there is, in one write. False if it is over.
+    async fn step(&mut self, into: &mut Scratch) -> bool {
+        if let Some(opening) = self.opening.take() {
+            into.bytes().extend_from_slice(&opening);
+        }
+        while into.is_empty() && !self.over {
+            let wake = self.wake().await;
+            let bytes = into.bytes();
+            match wake {
+                Wake::Deliveries(deliveries) => {
+                    self.deliver(bytes, &deliveries);
+                    mailbox::give_back(deliveries);
+                }
+                Wake::Work(work) => self.done(bytes, work),
                 Wake::Changed(Change::Documents) => self.read(),
                 Wake::Changed(Change::Lost(Lost::TakenOver)) => self.over = true, // S10
                 Wake::Changed(Change::Lost(Lost::Gone)) => {
-                    self.end_all(&mut bytes, &ClientError::ReservationGone);
+                    self.end_all(bytes, &ClientError::ReservationGone);
                 }
-                Wake::Silence => self.keep_alive(&mut bytes),
-                Wake::Over(error) => {
+                Wake::Interruption(Interruption::Silence) => self.keep_alive(bytes),
+                Wake::Interruption(Interruption::Over(error)) => {
                     if error == ClientError::Kicked {
                         self.lease.void();
                     }
-                    self.end_all(&mut bytes, &error);
+                    self.end_all(bytes, &error);
                 }
-                Wake::Leave => {
-                    self.format.leave(&mut bytes);
+                Wake::Interruption(Interruption::Leave) => {
+                    self.format.leave(bytes);
                     self.over = true;
                 }
             }
         }
-        if bytes.is_empty() {
-            return None;
-        }
-        self.said = Instant::now();
-        self.admission.wrote(bytes.len());
-        Some((Ok(bytes.into()), self))
+        self.interruptions.said();
+        self.admission.wrote(into.len());
+        !into.is_empty()
     }
 
     async fn wake(&mut self) -> Wake {
@@ -175,19 +171,10 @@ impl ReservedStream {
             tokio::select! {
                 // Whoever has to leave must not get what is already waiting, nor a stream whose place is taken.
                 biased;
-                error = &mut self.over_because => return Wake::Over(error),
+                interruption = self.interruptions.next() => return Wake::Interruption(interruption),
                 change = self.lease.changed() => return Wake::Changed(change),
                 Some(work) = self.work.next() => if let Some(work) = work { return Wake::Work(work) },
                 () = self.connection.drain(&mut deliveries) => return Wake::Deliveries(deliveries),
-                () = &mut self.turn => return Wake::Leave,
-                () = &mut self.alarm => {
-                    let due = self.said + KEEP_ALIVE;
-                    let rang = Instant::now();
-                    self.alarm.as_mut().reset(if due <= rang { rang + KEEP_ALIVE } else { due });
-                    if due <= rang {
-                        return Wake::Silence;
-                    }
-                }
             }
         }
     }

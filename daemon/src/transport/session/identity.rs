@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use axum::extract::ws::WebSocket;
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value};
 
@@ -10,11 +9,13 @@ use super::{Client, End, Session, close};
 use crate::access::claims::agree;
 use crate::access::token;
 use crate::error::ClientError;
+use crate::transport::gate::Gate;
+use crate::transport::websocket::Socket;
 
 impl Session {
     pub(super) async fn authenticate(
         &mut self,
-        socket: &mut WebSocket,
+        socket: &mut Socket,
         payload: &Map<String, Value>,
     ) -> Result<(), End> {
         let payload = token::from_payload(payload);
@@ -37,17 +38,17 @@ impl Session {
             connection,
             authorizing: FuturesUnordered::new(),
             abandon: HashMap::new(),
-            over: self.admission.over(identity),
+            over: Gate::new(self.admission.over(identity)),
         });
         let first = self.machine.acknowledge(&cursor);
-        self.send(socket, first.into_iter().map(String::into_bytes)).await
+        self.send(socket, first).await
     }
 
     /// A new token for a client that is there. If it is somebody else's, or not good, the client has to leave;
     /// as long as that cannot be told the old one holds.
     pub(super) async fn refresh(
         &mut self,
-        socket: &mut WebSocket,
+        socket: &mut Socket,
         payload: &Map<String, Value>,
     ) -> Result<(), End> {
         let identified = match self.admission.operation() {
@@ -57,9 +58,9 @@ impl Session {
         let Some(client) = &mut self.client else { return Err(close(4401, "Unauthorized")) };
         let refused = match identified {
             Ok(identity) if agree(client.connection.identity(), &identity) => {
-                client.over = self.admission.over(identity);
+                client.over = Gate::new(self.admission.over(identity));
                 let told = self.machine.refreshed(true);
-                return self.send(socket, told.map(String::into_bytes)).await;
+                return self.send(socket, told).await;
             }
             Ok(_) => ClientError::RefreshRefused,
             Err(error) => error,
@@ -67,20 +68,20 @@ impl Session {
         self.endpoint.count_refusal(&refused);
         if refused.retry_after_s().is_some() {
             let told = self.machine.refreshed(false);
-            return self.send(socket, told.map(String::into_bytes)).await;
+            return self.send(socket, told).await;
         }
         Err(close(4403, "Forbidden")) // W13
     }
 
     /// W2, L1: nobody comes in without a good token.
-    async fn reject(&mut self, socket: &mut WebSocket, error: &ClientError) -> End {
+    async fn reject(&mut self, socket: &mut Socket, error: &ClientError) -> End {
         self.endpoint.count_refusal(error);
         // Who may come in later is not to take it for a no.
         if error.retry_after_s().is_some() {
             return close(1013, &error.to_string());
         }
         let (said, close) = self.machine.reject(error);
-        match self.send(socket, said.map(String::into_bytes)).await {
+        match self.send(socket, said).await {
             Ok(()) => End::Close(close),
             Err(end) => end,
         }
