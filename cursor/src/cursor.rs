@@ -132,7 +132,7 @@ impl Cursor {
 
     /// The text that clients see and send back: base64url, typically under 40 characters.
     pub fn encode(&self) -> Arc<str> {
-        let mut bytes = Vec::with_capacity(32);
+        let mut bytes = Vec::with_capacity(64);
         let parts = self.parts().take(PARTS_MAX).count();
         bytes.push(VERSION << 4 | parts as u8);
         bytes.extend_from_slice(&self.history.to_le_bytes());
@@ -142,7 +142,16 @@ impl Cursor {
             put_snapshot(&mut bytes, &part.snapshot, self.seen.xmax());
             put_varint(&mut bytes, zigzag(part.upto.wrapping_sub(self.top)));
         }
-        URL_SAFE_NO_PAD.encode(bytes).into()
+        // Every event with a subscriber has one, and nearly all of them are short.
+        let mut text = [0; 128];
+        match URL_SAFE_NO_PAD
+            .encode_slice(&bytes, &mut text)
+            .ok()
+            .and_then(|end| str::from_utf8(&text[..end]).ok())
+        {
+            Some(text) => text.into(),
+            None => URL_SAFE_NO_PAD.encode(bytes).into(),
+        }
     }
 
     /// Reads a text that came from a client.

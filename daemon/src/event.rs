@@ -1,8 +1,8 @@
 //! The event: one row of `tidings.events`, as every stage of the daemon sees it.
 
-use std::borrow::Cow;
+mod members;
 
-use serde_json::value::RawValue;
+pub use members::Members;
 
 /// What a statement did to a row of an attached table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,64 +96,4 @@ pub struct Event {
     pub created_at_us: i64,
     /// True if the record exceeded `tidings.max_event_bytes` and only its key columns were kept.
     pub truncated: bool,
-}
-
-/// The members of a JSON object, each value as the text that stands in the event.
-#[derive(Debug, Default)]
-pub struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'a> Members<'a> {
-    /// Splits a JSON object into its members. Text that holds another kind of value has none.
-    pub fn parse(text: &'a str) -> Self {
-        serde_json::from_str(text).unwrap_or_default()
-    }
-
-    /// The names of the members.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| &**name)
-    }
-
-    /// The text of the member `name`; the last one wins, as in PostgreSQL's jsonb.
-    pub fn get(&self, name: &str) -> Option<&'a str> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.get())
-    }
-}
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Members<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        // A bare `Cow` always deserializes to an owned copy; the attribute makes it borrow.
-        #[derive(serde::Deserialize)]
-        struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Members<'de>;
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("a JSON object")
-            }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::with_capacity(map.size_hint().unwrap_or(8));
-                while let Some((Key(key), value)) = map.next_entry()? {
-                    members.push((key, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Members;
-
-    #[test]
-    fn members_keep_the_text_of_each_value() {
-        let members = Members::parse(r#"{"a":1e400000,"b":"\u0000","a\n":{"c": [1 ]},"d":1,"d":2}"#);
-        assert_eq!(members.get("a"), Some("1e400000"));
-        assert_eq!(members.get("b"), Some(r#""\u0000""#));
-        assert_eq!(members.get("a\n"), Some(r#"{"c": [1 ]}"#));
-        assert_eq!(members.get("d"), Some("2"));
-        assert_eq!(members.get("x"), None);
-        assert_eq!(Members::parse("[1]").get("a"), None);
-    }
 }

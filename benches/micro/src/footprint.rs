@@ -3,9 +3,10 @@
 //! No socket: what a transport keeps for each is not in it.
 
 use std::fs;
+use std::process::Command;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::{Value, json};
 use tidings_daemon::graphql::error::GraphQLError;
 use tidings_daemon::hub::audience::Identity;
@@ -21,6 +22,10 @@ pub(crate) struct Arguments {
     connections: usize,
     #[arg(long, default_value_t = 1_000)]
     subscriptions: usize,
+    /// What they ask for: `same`, `key` or `range`. Without it each of these, in a process of its own, because
+    /// what one leaves the next would use again.
+    #[arg(long)]
+    kind: Option<String>,
 }
 
 /// What the subscription of a number asks for.
@@ -40,16 +45,26 @@ const KINDS: [(&str, Ask); 3] = [
     }),
 ];
 
-#[tokio::main(flavor = "current_thread")]
-pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(kind) = &arguments.kind {
+        let known = KINDS.iter().find(|(name, _)| name == kind);
+        let (kind, ask) = known.with_context(|| format!("no kind {kind}"))?;
+        return measure(arguments, kind, *ask);
+    }
     println!("| asks for | connections | subscriptions of each | bytes each | bytes left behind each |");
     println!("|---|--:|--:|--:|--:|");
-    for (kind, ask) in KINDS {
-        measure(arguments, kind, ask).await?;
+    for (kind, _) in KINDS {
+        let ended = Command::new(std::env::current_exe()?)
+            .args(["footprint", "--kind", kind])
+            .args(["--connections", &arguments.connections.to_string()])
+            .args(["--subscriptions", &arguments.subscriptions.to_string()])
+            .status()?;
+        ensure!(ended.success(), "{kind}: {ended}");
     }
     Ok(())
 }
 
+#[tokio::main(flavor = "current_thread")]
 async fn measure(arguments: &Arguments, kind: &str, ask: Ask) -> Result<()> {
     let (_publisher, source) = memory::source(shop::catalog(), 1);
     let service = Service::start(source, ServiceOptions::default());

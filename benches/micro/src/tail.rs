@@ -8,7 +8,9 @@ mod fill;
 
 mod idle;
 
-use anyhow::Result;
+use std::fs;
+
+use anyhow::{Context, Result};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -25,4 +27,18 @@ pub(crate) async fn run(what: &What) -> Result<()> {
         What::Fill(arguments) => fill::run(arguments).await,
         What::Idle(arguments) => idle::run(arguments).await,
     }
+}
+
+/// Microseconds that a process has run so far, all its threads together.
+fn cpu(pid: u32) -> Result<f64> {
+    let mut nanoseconds = 0.0;
+    let threads =
+        fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid} is gone"))?;
+    for thread in threads {
+        // A thread may end meanwhile.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let ran = text.split_whitespace().next().and_then(|ran| ran.parse::<f64>().ok());
+        nanoseconds += ran.context("schedstat of a thread")?;
+    }
+    Ok(nanoseconds / 1e3)
 }

@@ -21,7 +21,7 @@ use crate::graphql::interest;
 use crate::graphql::persisted;
 use crate::graphql::plan::{Compiler, Plan};
 use crate::graphql::query;
-use crate::graphql::request::Request;
+use crate::graphql::request::{Kept, Request};
 use crate::graphql::schema::{DocumentKey, PlanKey, Schema};
 use crate::graphql::throttle;
 use crate::graphql::viewer::Viewer;
@@ -91,9 +91,15 @@ impl Schema {
         self.try_prepare(request, identity).unwrap_or_else(|errors| (Prepared::Refused(errors), None))
     }
 
-    /// Drops what a live subscription has no use for: a client may send megabytes that no operation
-    /// declares, and the request is kept for the next change of the schema.
-    pub fn trim(&self, request: &mut Request, identity: &Identity) {
+    /// What to keep of the request of a live subscription, for the next change of the schema: a client may send
+    /// megabytes that no operation declares.
+    pub fn keep(&self, mut request: Request, identity: &Identity) -> Kept {
+        self.trim(&mut request, identity);
+        Kept::new(request, |query| self.shared.queries.intern(query))
+    }
+
+    /// Drops what nobody has a use for.
+    fn trim(&self, request: &mut Request, identity: &Identity) {
         let viewer = self.viewer(identity);
         let Ok(document) = self.face(&viewer).map(|face| self.document(request, face, &viewer)) else {
             return;
@@ -166,13 +172,13 @@ impl Schema {
         };
         let beginning = asked.beginning().map_err(one)?;
         let interest = Interest {
-            topics: route.topics,
+            topics: self.shared.topics.intern(route.topics.into()),
             constraints: route.constraints,
             residual: filter.map(|filter| filter as Arc<dyn Predicate>),
             projection: plan.result.clone(),
             // Fields of tables are not resolved by functions, so there is one of them at most.
             deferral: guard.map(|guard| guard as Arc<dyn Deferral>).or(deferral),
-            throttle,
+            throttle: throttle.map(Box::new),
             beginning,
         };
         Ok((Prepared::Subscription(interest), authorization))

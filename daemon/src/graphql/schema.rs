@@ -22,6 +22,7 @@ use crate::graphql::plan::Plan;
 use crate::graphql::project::ResultPlan;
 use crate::graphql::resolve::{Answers, Resolution};
 use crate::graphql::viewer::Viewer;
+use crate::hub::project::Topic;
 use crate::metrics::{InitialMetrics, RowSecurityMetrics};
 use crate::source::catalog::Catalog;
 use crate::source::functions::Functions;
@@ -108,6 +109,9 @@ pub struct Schema {
 /// What subscriptions share, those from before a change of the schema among them.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
+    /// Documents of live subscriptions.
+    pub(super) queries: Interner<str>,
+    pub(super) topics: Interner<[Topic]>,
     pub(super) results: Interner<ResultPlan>,
     pub(super) filters: Interner<RowFilter>,
     pub(super) guards: Interner<Guarded>,

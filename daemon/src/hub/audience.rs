@@ -27,6 +27,16 @@ pub struct Identity {
     pub claims: Option<Claims>,
 }
 
+impl Identity {
+    /// Whether both are shown the same events.
+    pub(super) fn is_filed_as(&self, other: &Self) -> bool {
+        if self.admin || other.admin {
+            return self.admin == other.admin;
+        }
+        self.tenant == other.tenant && self.user == other.user
+    }
+}
+
 /// Verified claims as JSON objects, in the form in which functions of the database get them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Claims {
@@ -129,29 +139,24 @@ impl<V: Default> ByAudience<V> {
     /// Calls `visit` with the value of every identity that the event admits, see [`admits`].
     pub fn for_each_admitted(&self, event: &Event, mut visit: impl FnMut(&V)) {
         self.admins.iter().for_each(&mut visit);
-        let of = |text: &Option<Box<str>>| text.as_ref().map(|text| Some(text.clone()));
+        let (tenant, user) = (&event.tenant_id, &event.user_id);
         match (event.audience.tenant, event.audience.user) {
             (false, false) => self.for_each_but_admins(visit),
-            (true, false) => {
-                let users = of(&event.tenant_id).and_then(|tenant| self.tenants.get(&tenant));
-                users.into_iter().flat_map(Table::values).for_each(visit);
+            (true, false) if tenant.is_some() => {
+                self.tenants.get(tenant).into_iter().flat_map(Table::values).for_each(visit);
             }
-            (true, true) => {
-                let users = of(&event.tenant_id).and_then(|tenant| self.tenants.get(&tenant));
-                let value = users.and_then(|users| users.get(&of(&event.user_id)?));
-                value.into_iter().for_each(visit);
+            (true, true) if tenant.is_some() && user.is_some() => {
+                self.tenants.get(tenant).and_then(|users| users.get(user)).into_iter().for_each(visit);
             }
             (false, true) => {
-                let Some(user) = of(&event.user_id) else { return };
                 let tenants = user.as_ref().and_then(|user| self.users.get(user));
                 for tenant in tenants.into_iter().flatten() {
-                    self.tenants
-                        .get(tenant)
-                        .and_then(|users| users.get(&user))
-                        .into_iter()
-                        .for_each(&mut visit);
+                    let value = self.tenants.get(tenant).and_then(|users| users.get(user));
+                    value.into_iter().for_each(&mut visit);
                 }
             }
+            // What is required is missing.
+            (true, _) => {}
         }
     }
 

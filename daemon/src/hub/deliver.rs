@@ -1,17 +1,19 @@
 //! One event on its way into the mailboxes: what is made of it, once for all who share it.
 
 use std::cell::OnceCell;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use ahash::HashMap;
 use bytes::Bytes;
 
+use super::crowd::{Crowd, Likeness};
 use super::initial::{Place, Relation};
 use super::later::Later;
 use super::mailbox::{CursorText, Full};
-use super::project::{ParsedEvent, Predicate, Projection};
+use super::project::{Interest, ParsedEvent, Predicate, Projection};
 use super::promise::{Deferral, Promise, Slot};
-use super::route::{Found, Group, GroupKey, Groups, Subscriber};
+use super::route::{Found, Subscriber};
 use crate::event::{Event, Operation};
 use crate::source::Batch;
 use crate::source::cursor::Cursor;
@@ -135,36 +137,46 @@ pub(super) struct Results {
 }
 
 impl Results {
+    /// Forgets the event.
+    pub(super) fn clear(&mut self) {
+        self.encoded.clear();
+        self.slots.clear();
+        self.shared = None;
+        self.passed.clear();
+        self.met.clear();
+    }
+
     pub(super) fn deliver(
         &mut self,
-        groups: &Groups,
+        crowd: &Crowd,
         found: Found,
         parsed: &ParsedEvent<'_>,
         receiver: &mut impl Receive,
     ) {
-        for (&key, group) in groups {
-            if !self.passes(key, group, parsed) {
-                continue;
+        crowd.for_each_alike(|interest, members| {
+            let likeness = Likeness::of(interest);
+            if !self.passes(likeness, interest, parsed) {
+                return;
             }
             let mut made = None;
-            for subscriber in group.subscribers.values() {
+            for subscriber in members {
                 if found == Found::ByScan && !self.met.insert(subscriber.id) {
                     continue;
                 }
                 if receiver.wants(subscriber) {
-                    let made = made.get_or_insert_with(|| self.result(key, group, parsed));
+                    let made = made.get_or_insert_with(|| self.result(likeness, interest, parsed));
                     self.delivered += u64::from(receiver.put(subscriber, made));
                 }
             }
-        }
+        });
     }
 
-    /// The result for a group, made or begun by whoever needs it first.
-    fn result(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> Made {
-        let Some((address, deferral)) = key.deferral.zip(group.deferral.as_ref()) else {
-            let projection = &group.projection;
+    /// The result for those who are alike, made or begun by whoever needs it first.
+    fn result(&mut self, likeness: Likeness, interest: &Interest, parsed: &ParsedEvent<'_>) -> Made {
+        let Some(deferral) = &interest.deferral else {
+            let projection = &interest.projection;
             let made = || (projection.project(parsed), projection.clone());
-            return Made::Now(self.encoded.entry(key.projection).or_insert_with(made).0.clone());
+            return Made::Now(self.encoded.entry(likeness.projection).or_insert_with(made).0.clone());
         };
         let event = self.shared.get_or_insert_with(|| Arc::new(parsed.event.clone()));
         let begun = || {
@@ -172,12 +184,13 @@ impl Results {
             deferral.begin(event, Promise::new(slot.clone(), deferral.clone(), event.clone()));
             (slot, deferral.clone())
         };
-        Made::Later(self.slots.entry(address).or_insert_with(begun).0.clone())
+        Made::Later(self.slots.entry(likeness.deferral).or_insert_with(begun).0.clone())
     }
 
-    fn passes(&mut self, key: GroupKey, group: &Group, parsed: &ParsedEvent<'_>) -> bool {
-        let Some((address, residual)) = key.residual.zip(group.residual.as_ref()) else { return true };
+    fn passes(&mut self, likeness: Likeness, interest: &Interest, parsed: &ParsedEvent<'_>) -> bool {
+        let Some(residual) = &interest.residual else { return true };
+        let passes = || (residual.passes(parsed), residual.clone());
         parsed.event.operation == Some(Operation::Truncate)
-            || self.passed.entry(address).or_insert_with(|| (residual.passes(parsed), residual.clone())).0
+            || self.passed.entry(likeness.residual).or_insert_with(passes).0
     }
 }

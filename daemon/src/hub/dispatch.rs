@@ -111,9 +111,10 @@ impl Hub {
     pub fn dispatch(&self, batch: &Batch, next: usize, most: usize) -> Option<usize> {
         let until = batch.events.len().min(next.saturating_add(most));
         // The position moves at the end of a batch only.
-        let before = self.position().event;
+        let before = self.position.lock().event;
+        let mut desk = Desk::default();
         for index in next..until {
-            self.dispatch_event(batch, index, before + index as u64 + 1);
+            self.dispatch_event(batch, index, before + index as u64 + 1, &mut desk);
         }
         if until < batch.events.len() {
             return Some(until);
@@ -123,24 +124,21 @@ impl Hub {
         None
     }
 
-    fn dispatch_event(&self, batch: &Batch, index: usize, number: u64) {
+    fn dispatch_event(&self, batch: &Batch, index: usize, number: u64, desk: &mut Desk) {
         let event = &batch.events[index];
         let stop = Stop::new(batch, index, number);
-        let mut results = Results::default();
+        let Desk { topic, key, results } = desk;
         let mut stream = Stream { stop: &stop, full: Vec::new() };
-        {
-            let mut topics = self.router.shapes_of(event).peekable();
-            if topics.peek().is_none() {
-                return;
-            }
-            let parsed = ParsedEvent::new(event);
-            for shapes in topics {
-                shapes.for_each_match(&parsed, |groups, found| {
-                    results.deliver(groups, found, &parsed, &mut stream);
-                });
-            }
-        }
-        self.metrics.deliveries.inc_by(results.delivered);
+        // Nobody may be interested.
+        let mut parsed = None;
+        self.router.for_each_topic(event, topic, |shapes| {
+            let parsed = parsed.get_or_insert_with(|| ParsedEvent::new(event));
+            shapes.for_each_match(parsed, key, |crowd, found| {
+                results.deliver(crowd, found, parsed, &mut stream);
+            });
+        });
+        self.metrics.deliveries.inc_by(std::mem::take(&mut results.delivered));
+        results.clear();
         for subscriber in stream.full {
             self.metrics.mailbox_overflows.inc();
             self.fall_behind(&subscriber, &stop);
@@ -169,7 +167,7 @@ impl Hub {
                 subscriber.mailbox.push_initial(subscriber.subscription, &initial);
                 let parts = Parts { initial: Some(initial), ..Parts::of(subscriber) };
                 state.current = Some(self.subscriber(parts, subscriber.owner.clone()));
-                state.seen = Some(seen);
+                state.seen = Some(seen.into());
                 drop(state);
                 self.wait(subscribed);
             }
@@ -180,6 +178,14 @@ impl Hub {
             }
         }
     }
+}
+
+/// What events are worked on with, one after the other: nothing of one is left for the next but room.
+#[derive(Default)]
+struct Desk {
+    topic: String,
+    key: String,
+    results: Results,
 }
 
 /// One event of the stream, on its way to those who match it.

@@ -25,6 +25,8 @@ mod entry;
 
 pub mod subscribed;
 
+mod crowd;
+
 pub mod route;
 
 mod deliver;

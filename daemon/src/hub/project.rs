@@ -53,8 +53,8 @@ pub trait Predicate: Debug + Send + Sync {
 /// from the connection's identity.
 #[derive(Debug, Clone)]
 pub struct Interest {
-    /// Where to listen; at least one, no duplicates.
-    pub topics: Vec<Topic>,
+    /// Where to listen; at least one, no duplicates. Shared, since documents are.
+    pub topics: Arc<[Topic]>,
     /// Equality constraints, sorted by field, no field twice. A TRUNCATE passes them all. The
     /// subscription is filed once for each combination of their values, so keep these few.
     pub constraints: Vec<Constraint>,
@@ -68,7 +68,7 @@ pub struct Interest {
     /// one `Arc`: the work is done once per distinct pointer.
     pub deferral: Option<Arc<dyn Deferral>>,
     /// How the connection conflates the results; the hub delivers all of them.
-    pub throttle: Option<Throttle>,
+    pub throttle: Option<Box<Throttle>>,
     /// Reads what is there before the first change, for a subscription that begins with it.
     pub beginning: Option<Arc<dyn Beginning>>,
 }

@@ -52,7 +52,9 @@ impl Group {
         let mut group = Self::default();
         for owner in waiting {
             let state = owner.lock();
-            let Some((subscriber, seen)) = state.current.clone().zip(state.seen.clone()) else { continue };
+            let Some((subscriber, seen)) = state.current.clone().zip(state.seen.as_deref().cloned()) else {
+                continue;
+            };
             drop(state);
             group.router.insert(&subscriber);
             group.members.insert(subscriber.id, Member { owner, subscriber, seen, out: false });
@@ -123,20 +125,18 @@ impl Group {
 
     /// Offers events, in the order of their ids, to those who lack them.
     pub fn offer(&mut self, hub: &Hub, events: &[Event], moment: &Moment) {
+        let (mut topic, mut key, mut results) = (String::new(), String::new(), Results::default());
         for event in events {
-            let mut topics = self.router.shapes_of(event).peekable();
-            if topics.peek().is_none() {
-                continue;
-            }
-            let parsed = ParsedEvent::new(event);
-            let mut results = Results::default();
+            let mut parsed = None;
             let mut turn = Turn { members: &mut self.members, event, moment };
-            for shapes in topics {
-                shapes.for_each_match(&parsed, |groups, found| {
-                    results.deliver(groups, found, &parsed, &mut turn);
+            self.router.for_each_topic(event, &mut topic, |shapes| {
+                let parsed = parsed.get_or_insert_with(|| ParsedEvent::new(event));
+                shapes.for_each_match(parsed, &mut key, |crowd, found| {
+                    results.deliver(crowd, found, parsed, &mut turn);
                 });
-            }
-            self.delivered += results.delivered;
+            });
+            self.delivered += std::mem::take(&mut results.delivered);
+            results.clear();
         }
         self.dismiss(hub);
     }
@@ -199,7 +199,7 @@ impl Member {
         let mut state = self.owner.lock();
         self.out = !state.goes_by(&self.subscriber);
         if !self.out {
-            state.seen = Some(seen.clone());
+            state.seen = Some(seen.clone().into());
             self.seen = seen;
         }
     }
@@ -252,7 +252,7 @@ impl Receive for Turn<'_> {
         let mut state = member.owner.lock();
         let put = state.goes_by(subscriber) && subscriber.mailbox.push_replayed(initial, entry).is_ok();
         if put {
-            state.seen = Some(seen.clone());
+            state.seen = Some(seen.clone().into());
             member.seen = seen;
         } else {
             member.out = true;

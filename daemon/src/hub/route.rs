@@ -4,20 +4,22 @@
 //! fields they constrain), then by the values of those fields, then by identity. An event costs one
 //! look-up per shape of its topics, whatever the number of subscriptions that do not match. What is
 //! found there may still have a residual predicate; equal ones are evaluated once for an event.
+//!
+//! All operations on a table are one topic, so that whoever listens to several is filed once; which of them
+//! are listened to is part of the shape.
 
-use std::fmt::Write;
 use std::sync::{Arc, Weak};
 
+use ahash::RandomState;
 use dashmap::DashMap;
 use dashmap::mapref::one::Ref;
-use indexmap::IndexMap;
 
-use super::audience::{ByAudience, Identity};
+use super::audience::Identity;
+use super::crowd::{Crowd, Node};
 use super::equality::normal_form;
 use super::initial::Initial;
 use super::mailbox::{Mailbox, SubscriptionId};
-use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
-use super::promise::Deferral;
+use super::project::{Constraint, Interest, ParsedEvent, Topic};
 use super::subscribed::Subscribed;
 use super::table::Table;
 use crate::event::{Event, Operation};
@@ -38,41 +40,10 @@ pub struct Subscriber {
     pub(super) owner: Weak<Subscribed>,
 }
 
-/// Subscribers of one identity that share residual, projection and deferral: they get the same bytes of the same
-/// events.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) residual: Option<Arc<dyn Predicate>>,
-    pub(super) projection: Arc<dyn Projection>,
-    pub(super) deferral: Option<Arc<dyn Deferral>>,
-    pub(super) subscribers: IndexMap<u64, Arc<Subscriber>>,
-}
-
-/// Groups by what their subscribers share.
-pub(super) type Groups = IndexMap<GroupKey, Group>;
-
-/// The addresses of a group's residual, projection and deferral.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct GroupKey {
-    pub(super) residual: Option<usize>,
-    pub(super) projection: usize,
-    pub(super) deferral: Option<usize>,
-}
-
-impl GroupKey {
-    fn of(interest: &Interest) -> Self {
-        Self {
-            residual: interest.residual.as_ref().map(address),
-            projection: address(&interest.projection),
-            deferral: interest.deferral.as_ref().map(address),
-        }
-    }
-}
-
 /// Every subscription, filed.
 #[derive(Debug, Default)]
 pub(super) struct Router {
-    topics: DashMap<Box<str>, Shapes>,
+    topics: DashMap<Box<str>, Shapes, RandomState>,
 }
 
 #[derive(Debug, Default)]
@@ -80,10 +51,29 @@ pub(super) struct Shapes(Vec<Shape>);
 
 #[derive(Debug)]
 struct Shape {
+    /// What is listened to; on a channel everything.
+    operations: Operations,
     /// The constrained fields, sorted.
     fields: Box<[Box<str>]>,
     /// By the values of the fields, see [`append_value`].
-    nodes: Table<Box<str>, Box<ByAudience<Groups>>>,
+    nodes: Table<Box<str>, Node>,
+}
+
+/// A set of operations: a bit for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Operations(u8);
+
+impl Operations {
+    const ALL: Self = Self(u8::MAX);
+
+    const fn of(operation: Operation) -> Self {
+        Self(1 << operation as u8)
+    }
+
+    /// Whether an event of this operation, or of none, is among them.
+    fn contain(self, operation: Option<Operation>) -> bool {
+        operation.is_none_or(|operation| self.0 & Self::of(operation).0 != 0)
+    }
 }
 
 /// How an event found the groups that it is shown to.
@@ -99,35 +89,26 @@ pub(super) enum Found {
 impl Router {
     /// Files a subscriber under each of its topics.
     pub(super) fn insert(&self, subscriber: &Arc<Subscriber>) {
-        let interest = &subscriber.interest;
-        let keys = node_keys(&interest.constraints);
-        for topic in &interest.topics {
-            let mut shapes = self.topics.entry(topic_key(topic).into()).or_default();
-            let shape = shapes.shape_mut(&interest.constraints);
+        let constraints = &subscriber.interest.constraints;
+        let keys = node_keys(constraints);
+        for_each_place(&subscriber.interest.topics, |topic, operations| {
+            let mut shapes = self.topics.entry(topic.into()).or_default();
+            let shape = shapes.shape_mut(operations, constraints);
             for key in &keys {
-                let node = shape.nodes.get_or_default(key.as_str().into());
-                let group = node.entry(&subscriber.identity).entry(GroupKey::of(interest));
-                let group = group.or_insert_with(|| Group {
-                    residual: interest.residual.clone(),
-                    projection: interest.projection.clone(),
-                    deferral: interest.deferral.clone(),
-                    subscribers: IndexMap::new(),
-                });
-                group.subscribers.insert(subscriber.id, subscriber.clone());
+                shape.nodes.get_or_default(key.as_str().into()).insert(subscriber.clone());
             }
-        }
+        });
     }
 
     /// Removes a subscriber and whatever is empty without it. Removing twice does nothing.
     pub(super) fn remove(&self, subscriber: &Subscriber) {
         let keys = node_keys(&subscriber.interest.constraints);
-        for topic in &subscriber.interest.topics {
-            let topic = topic_key(topic);
-            if let Some(mut shapes) = self.topics.get_mut(topic.as_str()) {
-                shapes.remove(subscriber, &keys);
+        for_each_place(&subscriber.interest.topics, |topic, operations| {
+            if let Some(mut shapes) = self.topics.get_mut(topic) {
+                shapes.remove(subscriber, operations, &keys);
             }
-            self.topics.remove_if(topic.as_str(), |_, shapes| shapes.0.is_empty());
-        }
+            self.topics.remove_if(topic, |_, shapes| shapes.0.is_empty());
+        });
     }
 
     /// Every subscriber, once for each of its topics.
@@ -135,52 +116,51 @@ impl Router {
         let mut all = Vec::new();
         for topic in &self.topics {
             for node in topic.0.iter().flat_map(|shape| shape.nodes.values()) {
-                node.for_each(|groups| {
-                    all.extend(groups.values().flat_map(|group| group.subscribers.values().cloned()));
-                });
+                node.for_each(|crowd| crowd.for_each_alike(|_, members| all.extend(members.cloned())));
             }
         }
         all
     }
 
-    /// What is filed under the topics of an event. Holds their locks until dropped.
-    pub(super) fn shapes_of<'a>(&'a self, event: &Event) -> impl Iterator<Item = Ref<'a, Box<str>, Shapes>> {
-        let row =
-            event.type_name.as_ref().zip(event.operation).map(|(name, operation)| row_key(name, operation));
-        let channel = channel_key(&event.channel);
-        let channel_type = channel_type_key(&event.channel, &event.event_type);
-        row.into_iter().chain([channel, channel_type]).filter_map(|key| self.topics.get(key.as_str()))
+    /// Calls `visit` with what is filed under each topic of an event, locked meanwhile. The key is only there to be
+    /// used again.
+    pub(super) fn for_each_topic(
+        &self,
+        event: &Event,
+        key: &mut String,
+        mut visit: impl FnMut(Ref<'_, Box<str>, Shapes>),
+    ) {
+        let mut look_up = |put: &dyn Fn(&mut String)| {
+            key.clear();
+            put(key);
+            self.topics.get(key.as_str()).into_iter().for_each(&mut visit);
+        };
+        if let Some(type_name) = event.type_name.as_ref().filter(|_| event.operation.is_some()) {
+            look_up(&|key| put_rows(key, type_name));
+        }
+        look_up(&|key| put_channel(key, &event.channel));
+        look_up(&|key| put_channel_type(key, &event.channel, &event.event_type));
     }
 }
 
 impl Shapes {
-    fn shape_mut(&mut self, constraints: &[Constraint]) -> &mut Shape {
-        let same = |shape: &Shape| shape.has_fields_of(constraints);
+    fn shape_mut(&mut self, operations: Operations, constraints: &[Constraint]) -> &mut Shape {
+        let same = |shape: &Shape| shape.is_of(operations, constraints);
         let index = self.0.iter().position(same).unwrap_or_else(|| {
             let fields = constraints.iter().map(|constraint| constraint.field.clone()).collect();
-            self.0.push(Shape { fields, nodes: Table::default() });
+            self.0.push(Shape { operations, fields, nodes: Table::default() });
             self.0.len() - 1
         });
         &mut self.0[index]
     }
 
-    fn remove(&mut self, subscriber: &Subscriber, keys: &[String]) {
-        let same = |shape: &Shape| shape.has_fields_of(&subscriber.interest.constraints);
+    fn remove(&mut self, subscriber: &Subscriber, operations: Operations, keys: &[String]) {
+        let same = |shape: &Shape| shape.is_of(operations, &subscriber.interest.constraints);
         let Some(index) = self.0.iter().position(same) else { return };
         let nodes = &mut self.0[index].nodes;
         for key in keys {
             let Some(node) = nodes.get_mut(key.as_str()) else { continue };
-            let Some(groups) = node.get_mut(&subscriber.identity) else { continue };
-            let group_key = GroupKey::of(&subscriber.interest);
-            if let Some(group) = groups.get_mut(&group_key) {
-                group.subscribers.swap_remove(&subscriber.id);
-                if group.subscribers.is_empty() {
-                    groups.swap_remove(&group_key);
-                }
-            }
-            if groups.is_empty() {
-                node.remove(&subscriber.identity);
-            }
+            node.remove(subscriber);
             if node.is_empty() {
                 nodes.remove(key.as_str());
             }
@@ -190,27 +170,33 @@ impl Shapes {
         }
     }
 
-    /// Calls `visit` with every set of groups whose constraints and identity the event satisfies.
-    pub(super) fn for_each_match(&self, parsed: &ParsedEvent<'_>, mut visit: impl FnMut(&Groups, Found)) {
-        let mut key = String::new();
-        for shape in &self.0 {
+    /// Calls `visit` with every crowd whose constraints and identity the event satisfies. The key is only there to
+    /// be used again.
+    pub(super) fn for_each_match(
+        &self,
+        parsed: &ParsedEvent<'_>,
+        key: &mut String,
+        mut visit: impl FnMut(&Crowd, Found),
+    ) {
+        let operation = parsed.event.operation;
+        for shape in self.0.iter().filter(|shape| shape.operations.contain(operation)) {
             // A TRUNCATE has no record to look at and concerns every subscriber of the table.
-            if parsed.event.operation == Some(Operation::Truncate) {
-                let mut visit = |groups: &Groups| visit(groups, Found::ByScan);
+            if operation == Some(Operation::Truncate) {
+                let mut visit = |crowd: &Crowd| visit(crowd, Found::ByScan);
                 shape.nodes.values().for_each(|node| node.for_each_admitted(parsed.event, &mut visit));
                 continue;
             }
             key.clear();
-            match shape.append_key(parsed, &mut key) {
+            match shape.append_key(parsed, key) {
                 Lookup::Complete => {
                     if let Some(node) = shape.nodes.get(key.as_str()) {
-                        node.for_each_admitted(parsed.event, |groups| visit(groups, Found::ByValues));
+                        node.for_each_admitted(parsed.event, |crowd| visit(crowd, Found::ByValues));
                     }
                 }
                 Lookup::Impossible => {}
                 Lookup::Unknown => {
                     let nodes = shape.nodes.iter().filter(|(key, _)| shape.may_match(parsed, key));
-                    let mut visit = |groups: &Groups| visit(groups, Found::ByScan);
+                    let mut visit = |crowd: &Crowd| visit(crowd, Found::ByScan);
                     nodes.for_each(|(_, node)| node.for_each_admitted(parsed.event, &mut visit));
                 }
             }
@@ -228,8 +214,9 @@ enum Lookup {
 }
 
 impl Shape {
-    fn has_fields_of(&self, constraints: &[Constraint]) -> bool {
-        self.fields.iter().eq(constraints.iter().map(|constraint| &constraint.field))
+    fn is_of(&self, operations: Operations, constraints: &[Constraint]) -> bool {
+        self.operations == operations
+            && self.fields.iter().eq(constraints.iter().map(|constraint| &constraint.field))
     }
 
     fn append_key(&self, parsed: &ParsedEvent<'_>, key: &mut String) -> Lookup {
@@ -256,28 +243,46 @@ impl Shape {
     }
 }
 
-fn address<T: ?Sized>(shared: &Arc<T>) -> usize {
-    Arc::as_ptr(shared).cast::<()>().addr()
-}
-
-fn topic_key(topic: &Topic) -> String {
-    match topic {
-        Topic::Row(type_name, operation) => row_key(type_name, *operation),
-        Topic::Channel(channel) => channel_key(channel),
-        Topic::ChannelType(channel, event_type) => channel_type_key(channel, event_type),
+/// Calls `visit` with the key of each topic that somebody is filed under, and what is listened to there.
+fn for_each_place(topics: &[Topic], mut visit: impl FnMut(&str, Operations)) {
+    let mut key = String::new();
+    for (index, topic) in topics.iter().enumerate() {
+        key.clear();
+        let mut operations = Operations::ALL;
+        match topic {
+            Topic::Row(type_name, _) => {
+                let same = |topic: &&Topic| matches!(topic, Topic::Row(other, _) if other == type_name);
+                if topics[..index].iter().any(|topic| same(&topic)) {
+                    continue;
+                }
+                let of = |topic: &Topic| match topic {
+                    Topic::Row(_, operation) => Operations::of(*operation).0,
+                    Topic::Channel(_) | Topic::ChannelType(..) => 0,
+                };
+                operations = Operations(topics.iter().filter(same).map(of).fold(0, |all, one| all | one));
+                put_rows(&mut key, type_name);
+            }
+            Topic::Channel(channel) => put_channel(&mut key, channel),
+            Topic::ChannelType(channel, event_type) => put_channel_type(&mut key, channel, event_type),
+        }
+        visit(&key, operations);
     }
 }
 
-fn row_key(type_name: &str, operation: Operation) -> String {
-    format!("r{}:{type_name}", operation.as_str())
+fn put_rows(key: &mut String, type_name: &str) {
+    key.push('r');
+    key.push_str(type_name);
 }
 
-fn channel_key(channel: &str) -> String {
-    format!("c{channel}")
+fn put_channel(key: &mut String, channel: &str) {
+    key.push('c');
+    key.push_str(channel);
 }
 
-fn channel_type_key(channel: &str, event_type: &str) -> String {
-    format!("t{}:{channel}{event_type}", channel.len())
+fn put_channel_type(key: &mut String, channel: &str, event_type: &str) {
+    key.push('t');
+    append_value(key, channel);
+    key.push_str(event_type);
 }
 
 /// The keys of all combinations of values.
@@ -297,8 +302,9 @@ fn node_keys(constraints: &[Constraint]) -> Vec<String> {
 
 /// The length in front keeps two values from being read as two others.
 fn append_value(key: &mut String, value: &str) {
-    // Writing to a String cannot fail.
-    let _ = write!(key, "{}:{value}", value.len());
+    key.push_str(itoa::Buffer::new().format(value.len()));
+    key.push(':');
+    key.push_str(value);
 }
 
 /// The reverse of [`append_value`]: takes the first value off a key.

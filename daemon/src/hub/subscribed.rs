@@ -18,7 +18,7 @@ pub(super) struct State {
     /// What the router knows, or will know again; nothing once the subscription is over.
     pub(super) current: Option<Arc<Subscriber>>,
     /// What it has seen, while it is behind the stream.
-    pub(super) seen: Option<Cursor>,
+    pub(super) seen: Option<Box<Cursor>>,
 }
 
 impl State {
@@ -30,7 +30,7 @@ impl State {
 
 impl Subscribed {
     pub(super) fn new(seen: Option<Cursor>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { current: None, seen })))
+        Arc::new(Self(Mutex::new(State { current: None, seen: seen.map(Box::new) })))
     }
 
     /// Taken before any lock of a router or a mailbox.
@@ -45,7 +45,7 @@ impl Subscribed {
 
     /// Whether this can be said of what it lacks; also if nobody wants it any more.
     pub fn lacks(&self, such: impl FnOnce(&Missing) -> bool) -> bool {
-        self.lock().seen.as_ref().is_none_or(|seen| such(&Missing::from_any([seen].into_iter())))
+        self.lock().seen.as_ref().is_none_or(|seen| such(&Missing::from_any([&**seen].into_iter())))
     }
 
     /// Whether its mailbox takes what it has missed; also if nobody wants it any more.

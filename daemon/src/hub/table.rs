@@ -1,12 +1,19 @@
-//! A hash map that grows in small steps.
+//! A hash map that takes little where there is little in it, and grows in small steps.
 //!
 //! A map that doubles moves all its entries at once: with 30,000 subscriptions filed, whoever subscribed
 //! next waited 160 ms, and every event with it. This one is many small maps, of which one at a time is
 //! split in two as more are needed (linear hashing): nobody waits for more than a few hundred entries.
+//! And most of these tables hold one or two entries, for which a map's control bytes, empty places and
+//! hasher would be several times what they hold: so a table begins as a list.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
+
+use ahash::RandomState;
+
+/// Most entries that are looked through one by one, which then takes no longer than a hash.
+const FEW_ENTRIES: usize = 6;
 
 /// Entries above which a map asks for a split. Moving them takes some 50 microseconds.
 const PART_ENTRIES: usize = 256;
@@ -14,46 +21,51 @@ const PART_ENTRIES: usize = 256;
 /// The map.
 #[derive(Debug)]
 pub(super) enum Table<K, V> {
-    /// The usual case: no larger than a plain map.
-    Whole(HashMap<K, V>),
-    /// The maps in the order in which they split; the first one's hasher says where a key belongs.
-    Parts(Vec<HashMap<K, V>>),
+    Few(Vec<(K, V)>),
+    Parts(Box<Parts<K, V>>),
 }
+
+/// The maps in the order in which they split; the first one's hasher says where a key belongs.
+#[derive(Debug)]
+pub(super) struct Parts<K, V>(Vec<Map<K, V>>);
+
+/// The hasher's seed is drawn, so that nobody can choose keys that collide; the standard one takes five times as long.
+type Map<K, V> = HashMap<K, V, RandomState>;
 
 impl<K, V> Default for Table<K, V> {
     fn default() -> Self {
-        Self::Whole(HashMap::new())
+        Self::Few(Vec::new())
     }
 }
 
 impl<K, V> Table<K, V> {
-    fn parts(&self) -> &[HashMap<K, V>] {
+    fn few(&self) -> &[(K, V)] {
         match self {
-            Self::Whole(all) => std::slice::from_ref(all),
-            Self::Parts(parts) => parts,
+            Self::Few(few) => few,
+            Self::Parts(_) => &[],
         }
     }
 
-    fn parts_mut(&mut self) -> &mut [HashMap<K, V>] {
+    fn parts(&self) -> &[Map<K, V>] {
         match self {
-            Self::Whole(all) => std::slice::from_mut(all),
-            Self::Parts(parts) => parts,
+            Self::Few(_) => &[],
+            Self::Parts(parts) => &parts.0,
         }
     }
 
     /// Whether there is no entry.
     pub(super) fn is_empty(&self) -> bool {
-        self.parts().iter().all(HashMap::is_empty)
+        self.few().is_empty() && self.parts().iter().all(HashMap::is_empty)
     }
 
     /// Every entry, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.parts().iter().flatten()
+        self.few().iter().map(|(key, value)| (key, value)).chain(self.parts().iter().flatten())
     }
 
     /// Every value, in no order.
     pub(super) fn values(&self) -> impl Iterator<Item = &V> {
-        self.parts().iter().flat_map(HashMap::values)
+        self.iter().map(|(_, value)| value)
     }
 }
 
@@ -63,8 +75,10 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let parts = self.parts();
-        parts[index(parts, key)].get(key)
+        match self {
+            Self::Few(few) => few.iter().find(|(other, _)| other.borrow() == key).map(|(_, value)| value),
+            Self::Parts(parts) => parts.0[parts.index(key)].get(key),
+        }
     }
 
     /// The value of a key, to be changed.
@@ -72,8 +86,15 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let parts = self.parts_mut();
-        parts[index(parts, key)].get_mut(key)
+        match self {
+            Self::Few(few) => {
+                few.iter_mut().find(|(other, _)| (*other).borrow() == key).map(|(_, value)| value)
+            }
+            Self::Parts(parts) => {
+                let index = parts.index(key);
+                parts.0[index].get_mut(key)
+            }
+        }
     }
 
     /// Removes a key.
@@ -81,8 +102,13 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         K: Borrow<Q>,
     {
-        let parts = self.parts_mut();
-        parts[index(parts, key)].remove(key);
+        match self {
+            Self::Few(few) => few.retain(|(other, _)| other.borrow() != key),
+            Self::Parts(parts) => {
+                let index = parts.index(key);
+                parts.0[index].remove(key);
+            }
+        }
     }
 
     /// The value of a key, made if there is none.
@@ -90,30 +116,47 @@ impl<K: Eq + Hash, V> Table<K, V> {
     where
         V: Default,
     {
-        let parts = self.parts();
-        if parts[index(parts, &key)].len() >= PART_ENTRIES {
-            self.split();
+        if let Self::Few(few) = self
+            && few.len() >= FEW_ENTRIES
+        {
+            let all = std::mem::take(few).into_iter().collect();
+            *self = Self::Parts(Parts(vec![all]).into());
         }
-        let parts = self.parts_mut();
-        parts[index(parts, &key)].entry(key).or_default()
+        match self {
+            Self::Few(few) => {
+                let place = few.iter().position(|(other, _)| *other == key).unwrap_or_else(|| {
+                    // Many of these never hold a second one.
+                    few.reserve_exact(1);
+                    few.push((key, V::default()));
+                    few.len() - 1
+                });
+                &mut few[place].1
+            }
+            Self::Parts(parts) => {
+                if parts.0[parts.index(&key)].len() >= PART_ENTRIES {
+                    parts.split();
+                }
+                let index = parts.index(&key);
+                parts.0[index].entry(key).or_default()
+            }
+        }
     }
+}
 
+impl<K: Eq + Hash, V> Parts<K, V> {
     /// Makes one part more, out of the one whose turn it is.
     fn split(&mut self) {
-        if let Self::Whole(all) = self {
-            *self = Self::Parts(vec![std::mem::take(all)]);
-        }
-        let Self::Parts(parts) = self else { return };
+        let Self(parts) = self;
         let new = parts.len();
         let old = new - (1 << new.ilog2());
         let hasher = parts[0].hasher().clone();
         let moved = parts[old].extract_if(|key, _| part_of(&hasher, new + 1, key) == new).collect();
         parts.push(moved);
     }
-}
 
-fn index<K, V, Q: Hash + ?Sized>(parts: &[HashMap<K, V>], key: &Q) -> usize {
-    part_of(parts[0].hasher(), parts.len(), key)
+    fn index<Q: Hash + ?Sized>(&self, key: &Q) -> usize {
+        part_of(self.0[0].hasher(), self.0.len(), key)
+    }
 }
 
 /// Which of so many parts a key belongs to.

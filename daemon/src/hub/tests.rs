@@ -76,7 +76,7 @@ impl Fixture {
             values: values.split('|').map(Into::into).collect(),
         };
         let interest = Interest {
-            topics: topics.to_vec(),
+            topics: topics.into(),
             constraints: constraints.iter().map(constraint).collect(),
             residual,
             projection: self.projection.clone(),

@@ -90,8 +90,8 @@ impl Connection {
         let acknowledges = acknowledgement::is_asked_for(&permit.request).map_err(|error| vec![error])?;
         let subscription = SubscriptionId(self.next);
         self.next += 1;
-        let Permit { mut request, after, .. } = permit;
-        schema.trim(&mut request, &self.identity);
+        let Permit { request, after, .. } = permit;
+        let request = schema.keep(request, &self.identity);
         // Taken before the subscription starts, so that nothing after it can be missing.
         let cursor = after.as_deref().map_or_else(|| self.service.cursor(), Cursor::encode);
         if let Some(throttle) = &interest.throttle {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::graphql::prepare::Prepared;
-use crate::graphql::request::Request;
+use crate::graphql::request::Kept;
 use crate::graphql::schema::Schema;
 use crate::hub::audience::Identity;
 use crate::hub::dispatch::{Hub, Position};
@@ -28,9 +28,9 @@ pub(super) struct Registry {
 #[derive(Debug)]
 pub(super) struct Live {
     number: u64,
-    request: Request,
+    request: Kept,
     /// The call that was answered with yes when it began.
-    authorization: Option<Call>,
+    authorization: Option<Box<Call>>,
     identity: Arc<Identity>,
     /// Nothing once the subscription has ended.
     subscribed: Mutex<Option<Arc<Subscribed>>>,
@@ -38,7 +38,7 @@ pub(super) struct Live {
 
 /// What a subscription is made of.
 pub(super) struct Parts {
-    pub(super) request: Request,
+    pub(super) request: Kept,
     pub(super) authorization: Option<Call>,
     pub(super) identity: Arc<Identity>,
     pub(super) mailbox: Arc<Mailbox>,
@@ -55,7 +55,7 @@ impl Registry {
         let live = Arc::new(Live {
             number,
             request,
-            authorization,
+            authorization: authorization.map(Box::new),
             identity: identity.clone(),
             subscribed: Mutex::new(None),
         });
@@ -87,8 +87,10 @@ impl Registry {
         for live in all {
             let mut slot = live.subscribed.lock();
             let Some(subscribed) = slot.take() else { continue };
-            match schema.prepare_authorized(&live.request, &live.identity) {
-                (Prepared::Subscription(interest), authorization) if authorization == live.authorization => {
+            match schema.prepare_authorized(&live.request.request(), &live.identity) {
+                (Prepared::Subscription(interest), authorization)
+                    if authorization.as_ref() == live.authorization.as_deref() =>
+                {
                     hub.replace(&subscribed, interest);
                     *slot = Some(subscribed);
                 }

@@ -11,7 +11,7 @@ use super::history::History;
 use super::snapshot::Snapshot;
 use super::status::SourceStatus;
 use super::{Batch, Source, Step};
-use crate::event::Event;
+use crate::event::{Event, Members};
 
 /// Most events taken into one batch.
 const BATCH_EVENTS_MAX: usize = 1_000;
@@ -83,7 +83,8 @@ impl Publisher {
             ("metadata", event.metadata.as_ref()),
         ];
         for (field, text) in texts {
-            let Some(text) = text else { continue };
+            // Most are objects, which is the fastest to tell.
+            let Some(text) = text.filter(|text| !Members::are_in(text)) else { continue };
             serde_json::from_str::<IgnoredAny>(text)
                 .map_err(|source| PublishError::NotJson { field, source })?;
         }

@@ -24,8 +24,11 @@ pub(super) fn cases(cases: &mut Vec<Case>) {
     cases.push(Case::new("frame/websocket", "frame", 1, || {
         let (result, cursor) = result()?;
         let prefix = frame::ws_prefix("next", "1");
+        let mut out = Vec::new();
         Ok(Box::new(move || {
-            black_box(frame::ws_result(&prefix, &result, &cursor));
+            out.clear();
+            frame::ws_result(&mut out, &prefix, &result, &cursor);
+            black_box(&out);
         }))
     }));
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, anyhow, ensure};
 use serde_json::Value;
+use tidings_daemon::event::Event;
 use tidings_daemon::graphql::error::GraphQLError;
 use tidings_daemon::hub::mailbox::Delivery;
 use tidings_daemon::service::{Connection, Service, ServiceOptions};
@@ -30,6 +31,8 @@ struct Bus {
     /// Somebody of another tenant, to whom the last event of each turn goes: then all have passed by.
     last: Connection,
     deliveries: Vec<Delivery>,
+    /// What is published each turn.
+    events: Vec<Event>,
 }
 
 impl Bus {
@@ -45,17 +48,18 @@ impl Bus {
             }
             anyhow::Ok((all, subscribe(&service, 1).await?))
         })?;
-        Ok(Self { runtime, publisher, subscribers, last, deliveries: Vec::new() })
+        let events = (1..=EVENTS).map(|number| shop::inserted(7, usize::from(number == EVENTS))).collect();
+        Ok(Self { runtime, publisher, subscribers, last, deliveries: Vec::new(), events })
     }
 
     /// Publishes and waits until everybody has everything. Returns how many deliveries there were.
     fn turn(&mut self) -> usize {
-        let Self { runtime, publisher, subscribers, last, deliveries } = self;
+        let Self { runtime, publisher, subscribers, last, deliveries, events } = self;
         let mut count = 0;
         runtime.block_on(async {
-            for number in 1..=EVENTS {
+            for event in events.iter() {
                 // The service lives as long as the bus.
-                let _ = publisher.publish(shop::inserted(7, usize::from(number == EVENTS))).await;
+                let _ = publisher.publish(event.clone()).await;
             }
             for connection in subscribers.iter_mut().chain([last]) {
                 connection.drain(deliveries).await;

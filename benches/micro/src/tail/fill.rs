@@ -11,7 +11,11 @@ use tidings_daemon::metrics::Metrics;
 use tidings_daemon::source::postgres::{PostgresOptions, PostgresSource};
 use tidings_daemon::source::{Source, Step};
 use tidings_micro::results::tell;
-use tokio_postgres::NoTls;
+use tokio_postgres::{Client, Config, NoTls};
+
+use super::cpu;
+
+const WRITER: &str = "tail writer";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -22,7 +26,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 600_000)]
     events: u64,
     /// Events that are there before the first is fetched: the rest is written meanwhile.
-    #[arg(long, default_value_t = 200_000)]
+    #[arg(long, default_value_t = 500_000)]
     ahead: u64,
     /// Rows of one INSERT.
     #[arg(long, default_value_t = 2_000)]
@@ -50,26 +54,37 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
         )
         .await
         .context("creating the attached table: is the extension there?")?;
-    let (mut rates, mut costs, mut written) = (Vec::new(), Vec::new(), Vec::new());
+    let [mut rates, mut costs, mut polls, mut written, mut writes] = [const { Vec::new() }; 5];
     for _ in 0..arguments.runs {
-        let Measured { rate, cpu_us, writer_rate } = once(arguments).await?;
-        rates.push(rate);
-        costs.push(cpu_us);
-        written.push(writer_rate);
+        let measured = once(arguments, &client).await?;
+        rates.push(measured.rate);
+        costs.push(measured.cpu_us);
+        polls.push(measured.poll_us);
+        written.push(measured.writer_rate);
+        writes.push(measured.write_us);
         client.batch_execute("truncate tail_orders").await?;
     }
     tell("tail/rate", "events per second", rates)?;
     tell("tail/cpu", "us of CPU per event", costs)?;
-    tell("tail/writer-meanwhile", "events per second", written)
+    tell("tail/cpu-of-the-server", "us of CPU per event fetched", polls)?;
+    tell("tail/writer-meanwhile", "events per second", written)?;
+    tell("tail/cpu-of-the-writer", "us of CPU per event written", writes)
 }
 
 struct Measured {
+    /// Events fetched a second.
     rate: f64,
+    /// Of source and hub, for each of them.
     cpu_us: f64,
+    /// Of the server's process that answers the source.
+    poll_us: f64,
+    /// Events written a second meanwhile.
     writer_rate: f64,
+    /// Of the server's process that writes, for each of those.
+    write_us: f64,
 }
 
-async fn once(arguments: &Arguments) -> Result<Measured> {
+async fn once(arguments: &Arguments, client: &Client) -> Result<Measured> {
     let options = PostgresOptions::parse(&arguments.database_url)?;
     let mut source = PostgresSource::new(options, Metrics::default());
     let hub = Hub::new(Metrics::default(), true);
@@ -88,8 +103,9 @@ async fn once(arguments: &Arguments) -> Result<Measured> {
         ensure!(!writer.is_finished(), "the writer has stopped: {:?}", writer.join());
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    let (poll, write) = (backend(client, "tidings poll").await?, backend(client, WRITER).await?);
     let before = written.events.load(Ordering::Acquire);
-    let (began, cpu) = (Instant::now(), thread_cpu());
+    let (began, own, poll_before, write_before) = (Instant::now(), thread_cpu(), cpu(poll)?, cpu(write)?);
     let (mut fetched, mut last_id) = (0, 0);
     while fetched < arguments.events {
         let Step::Batch(batch) = source.next().await else { continue };
@@ -101,8 +117,9 @@ async fn once(arguments: &Arguments) -> Result<Measured> {
             next = hub.dispatch(&batch, from, usize::MAX);
         }
     }
-    let (took, cpu) = (began.elapsed().as_secs_f64(), thread_cpu().saturating_sub(cpu));
-    let meanwhile = written.events.load(Ordering::Acquire) - before;
+    let (took, own) = (began.elapsed().as_secs_f64(), thread_cpu().saturating_sub(own));
+    let (poll_us, write_us) = (cpu(poll)? - poll_before, cpu(write)? - write_before);
+    let meanwhile = (written.events.load(Ordering::Acquire) - before) as f64;
     written.stop.store(true, Ordering::Release);
     writer.join().map_err(|_| anyhow::anyhow!("the writer failed"))??;
     // What is left, so that every event was seen.
@@ -116,9 +133,18 @@ async fn once(arguments: &Arguments) -> Result<Measured> {
     let counted = arguments.events as f64;
     Ok(Measured {
         rate: counted / took,
-        cpu_us: cpu.as_secs_f64() * 1e6 / counted,
-        writer_rate: meanwhile as f64 / took,
+        cpu_us: own.as_secs_f64() * 1e6 / counted,
+        poll_us: poll_us / counted,
+        writer_rate: meanwhile / took,
+        write_us: write_us / meanwhile,
     })
+}
+
+/// The server's process that serves the last connection of a name.
+async fn backend(client: &Client, name: &str) -> Result<u32> {
+    let newest =
+        "select pid from pg_stat_activity where application_name = $1 order by backend_start desc limit 1";
+    Ok(client.query_one(newest, &[&name]).await?.get::<_, i32>(0).try_into()?)
 }
 
 /// Of this thread: the writer has one of its own.
@@ -129,7 +155,8 @@ fn thread_cpu() -> Duration {
 
 #[tokio::main(flavor = "current_thread")]
 async fn write(database_url: &str, rows: u64, written: &Written) -> Result<()> {
-    let (client, connection) = tokio_postgres::connect(database_url, NoTls).await?;
+    let mut config: Config = database_url.parse()?;
+    let (client, connection) = config.application_name(WRITER).connect(NoTls).await?;
     tokio::spawn(connection);
     let insert = client
         .prepare(

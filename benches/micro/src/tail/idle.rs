@@ -1,12 +1,13 @@
 //! A daemon with nothing to do, or next to nothing.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tidings_micro::results::tell;
 use tokio::time::{Instant, sleep_until};
 use tokio_postgres::NoTls;
+
+use super::cpu;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -50,17 +51,4 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     }
     tell("tail/idle", "ms of CPU per second", quiet)?;
     tell("tail/wake-up", "us of CPU per commit", each)
-}
-
-/// Microseconds that a process has run so far, all its threads together.
-fn cpu(pid: u32) -> Result<f64> {
-    let mut nanoseconds = 0.0;
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).context("the daemon is gone")?;
-    for thread in threads {
-        // A thread may end meanwhile.
-        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        let ran = text.split_whitespace().next().and_then(|ran| ran.parse::<f64>().ok());
-        nanoseconds += ran.context("schedstat of a thread")?;
-    }
-    Ok(nanoseconds / 1e3)
 }

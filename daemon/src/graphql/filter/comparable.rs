@@ -109,6 +109,12 @@ impl Comparable {
 
     /// The value of a payload's member; nothing if it is none of this type.
     pub(super) fn read<'a>(&self, json: &'a str) -> Option<Operand<'a>> {
+        // Numbers compare however they are spelled.
+        if matches!(self, Self::Decimal | Self::Float | Self::Real)
+            && matches!(json.as_bytes().first(), Some(b'-' | b'0'..=b'9'))
+        {
+            return self.parse(json);
+        }
         match normal_form(json)? {
             Cow::Borrowed(text) => self.parse(text),
             Cow::Owned(text) => self.parse(&text).map(Operand::into_owned),

@@ -35,18 +35,27 @@ impl Decimal {
             None => (unsigned, 0),
         };
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits = [whole, fraction].concat();
-        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !is_number(whole) || !is_number(fraction) {
             return None;
         }
-        let significant = digits.trim_start_matches('0');
-        let zeros = digits.len() - significant.len();
-        let digits = significant.trim_end_matches('0');
-        if digits.is_empty() {
+        let (mut first, mut last) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        let mut point = i64::try_from(first.len()).ok()?;
+        if first.is_empty() {
+            let significant = last.trim_start_matches('0');
+            point = -i64::try_from(last.len() - significant.len()).ok()?;
+            last = significant;
+        }
+        if last.is_empty() {
+            first = first.trim_end_matches('0');
+        }
+        if first.is_empty() && last.is_empty() {
             return Some(Self::Finite(Finite { negative: false, magnitude: 0, digits: "".into() }));
         }
-        let point = i64::try_from(whole.len()).ok()? - i64::try_from(zeros).ok()?;
         let magnitude = exponent.checked_add(point)?;
+        let mut digits = String::with_capacity(first.len() + last.len());
+        digits.push_str(first);
+        digits.push_str(last);
         Some(Self::Finite(Finite { negative: text.starts_with('-'), magnitude, digits: digits.into() }))
     }
 }

@@ -71,7 +71,7 @@ fn result(role: Option<&str>, query: &str, payload: &str) -> String {
 fn events_are_typed_and_matched_by_arguments() {
     let schema = chat();
     let interest = subscribe(&schema, None, r#"textPosted(room: 7, author: ["bob", "ann"]) { body }"#);
-    assert_eq!(interest.topics, [Topic::ChannelType("chat".into(), "text".into())]);
+    assert_eq!(*interest.topics, [Topic::ChannelType("chat".into(), "text".into())]);
     let spelled: Vec<_> =
         interest.constraints.iter().map(|it| format!("{}={}", it.field, it.values.join("|"))).collect();
     assert_eq!(spelled, ["author=ann|bob", "room=7"]);
@@ -79,7 +79,7 @@ fn events_are_typed_and_matched_by_arguments() {
     assert_eq!(interest.topics.len(), 2);
     assert_eq!(&*interest.constraints[0].field, "room");
     assert_eq!(interest.constraints.len(), 1, "an argument that is not matched");
-    assert_eq!(subscribe(&schema, None, "words").topics, [Topic::Channel("words".into())]);
+    assert_eq!(*subscribe(&schema, None, "words").topics, [Topic::Channel("words".into())]);
     let interest = subscribe(&schema, None, r#"temperature(over: "1.50")"#);
     assert_eq!(*interest.constraints[0].values, ["15e-1".into()]);
 }

@@ -61,7 +61,7 @@ fn only_captured_operations_have_fields() {
     let topics = interest(&schema, "subscription { orderChanged { eventId } }", "").topics;
     // A change of tenant is a DELETE and an INSERT whatever is captured.
     let all = [Operation::Insert, Operation::Update, Operation::Delete, Operation::Truncate];
-    assert_eq!(topics, all.map(|operation| Topic::Row("Order".into(), operation)));
+    assert_eq!(*topics, all.map(|operation| Topic::Row("Order".into(), operation)));
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn odd_names_are_served_under_legal_ones() {
         r#"{"data":{"_ber_OrderInserted":{"a_b":"one","a_b_2":"two","_x":"three","_2":"four"}}}"#
     );
     let interest = interest(&schema, document, "");
-    assert_eq!(interest.topics, [Topic::Row("Über Order".into(), Operation::Insert)]);
+    assert_eq!(*interest.topics, [Topic::Row("Über Order".into(), Operation::Insert)]);
 }
 
 #[test]

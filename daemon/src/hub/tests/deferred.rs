@@ -42,7 +42,7 @@ impl Slow {
 
 fn subscribe(fixture: &Fixture, mailbox: &Arc<Mailbox>, number: u64, deferral: Option<&Arc<Slow>>) -> Client {
     let interest = Interest {
-        topics: vec![Topic::Channel("chat".into())],
+        topics: [Topic::Channel("chat".into())].into(),
         constraints: Vec::<Constraint>::new(),
         residual: None,
         projection: fixture.projection.clone(),

@@ -58,7 +58,7 @@ impl Stream {
         let Step::Catalog(_) = fixture.source.next().await else { panic!("it describes itself") };
         let reading = Arc::new(Reading::default());
         let interest = Interest {
-            topics: vec![Topic::Channel("chat".into())],
+            topics: [Topic::Channel("chat".into())].into(),
             constraints: Vec::new(),
             residual: None,
             projection: fixture.projection.clone(),

@@ -28,7 +28,7 @@ async fn offered(parts: usize) -> Delivery {
     let hub = Hub::new(Metrics::default(), true);
     let mailbox = Arc::new(Mailbox::new(MailboxLimits::default()));
     let interest = Interest {
-        topics: vec![Topic::Channel("chat".into())],
+        topics: [Topic::Channel("chat".into())].into(),
         constraints: Vec::new(),
         residual: None,
         projection: Arc::new(Counting::default()),

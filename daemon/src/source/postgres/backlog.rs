@@ -11,15 +11,10 @@ use tokio_postgres::types::ToSql;
 
 use super::PostgresOptions;
 use super::error::{SessionError, in_time};
-use super::poll::{Page, Poller, Xid, event_of, running};
+use super::poll::{BOUNDS, Page, Poller, Xid, event_of, running};
 use crate::source::Batch;
 use crate::source::cursor::{Cursor, Within};
 use crate::source::snapshot::Snapshot;
-
-/// First and last id of the backlog.
-const BOUNDS: &str = "\
-    select min(id), max(id) from tidings.events \
-    where (xid >= $1 or xid = any($2) or id > $3) and pg_visible_in_snapshot(xid, $4::text::pg_snapshot)";
 
 /// The rest of a batch.
 #[derive(Debug)]

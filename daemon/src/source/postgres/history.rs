@@ -15,7 +15,7 @@ use super::connection::connect;
 use super::earlier;
 use super::error::{SessionError, in_time};
 use super::following::{Followed, Following};
-use super::poll::{PAGE, Page, Xid, event_of, floor_of};
+use super::poll::{PAGE, Page, Xid, bounds_where, event_of, floor_of};
 use super::session::{IN_RECOVERY, SESSION_SETTINGS};
 use super::standby;
 use crate::metrics::Metrics;
@@ -32,14 +32,15 @@ const HISTORY: &str = "select tidings.history_id()";
 
 /// The moment now, and where what is missing of it lies: one statement, so that all of it is of one snapshot.
 /// Parameters: as of [`PAGE`], without the snapshot.
-const MOMENT: &str = "\
-    select tidings.history_id(), pg_current_snapshot()::text, \
-           greatest((select max(id) from tidings.events), floor.top), \
-           (select last_value from tidings.events_id_seq), \
-           floor.snapshot::text, floor.top, missing.first, missing.last \
-    from tidings.retention_floor floor, \
-         (select min(id) as first, max(id) as last from tidings.events \
-          where xid >= $1 or xid = any($2) or id > $3) missing";
+const MOMENT: &str = concat!(
+    "select tidings.history_id(), pg_current_snapshot()::text, \
+            greatest((select max(id) from tidings.events), floor.top), \
+            (select last_value from tidings.events_id_seq), \
+            floor.snapshot::text, floor.top, missing.first, missing.last \
+     from tidings.retention_floor floor, (",
+    bounds_where!("xid >= $1 or xid = any($2) or id > $3"),
+    ") missing"
+);
 
 /// Reads `tidings.events` again, on connections of its own.
 #[derive(Debug)]

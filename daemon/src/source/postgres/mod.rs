@@ -68,6 +68,10 @@ const RECONNECT_PAUSE_MIN: Duration = Duration::from_millis(50);
 /// Longest pause before connecting again.
 const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(5);
 
+/// Events of a batch after which the next poll waits for no wake-up. What is committed after the snapshot of a poll
+/// wakes by itself, so after fewer events a second look would only double what an event costs that comes alone.
+const BUSY_EVENTS: usize = 32;
+
 /// Connects as a follower would, and reads the attached tables. An error says what to do.
 ///
 /// # Errors
@@ -164,7 +168,7 @@ impl PostgresSource {
             Polled::All(batch) => {
                 session.poller.after_reconnect = false;
                 self.status.set_current();
-                self.poll_now = !batch.events.is_empty();
+                self.poll_now = batch.events.len() >= BUSY_EVENTS;
                 Ok(self.hand_over(batch))
             }
             Polled::TooMuch(snapshot) => {

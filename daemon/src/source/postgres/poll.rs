@@ -59,6 +59,25 @@ pub const PAGE: &str = events_where!(
      and pg_visible_in_snapshot(xid, $4::text::pg_snapshot) order by id"
 );
 
+/// First and last id of the events that meet a condition. The planner would look for the least id by going through
+/// all ids from the lowest in the table on; it does not look into a subquery with an offset.
+macro_rules! bounds_where {
+    ($condition:literal) => {
+        concat!(
+            "select min(id) as first, max(id) as last from (select id from tidings.events where ",
+            $condition,
+            " offset 0) found"
+        )
+    };
+}
+
+pub(super) use bounds_where;
+
+/// Where a backlog lies. Parameters: as of [`PAGE`], up to the snapshot.
+pub const BOUNDS: &str = bounds_where!(
+    "(xid >= $1 or xid = any($2) or id > $3) and pg_visible_in_snapshot(xid, $4::text::pg_snapshot)"
+);
+
 /// How a session plans [`POLL`] once it has begun.
 pub const PLAN_ONCE: &str = "set plan_cache_mode = force_generic_plan";
 const PLAN_EACH_TIME: &str = "set plan_cache_mode = force_custom_plan";
