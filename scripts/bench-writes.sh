@@ -53,6 +53,7 @@ ways=(
     'attached-direct|insert-attached|-c tidings.coalesce=off'
     'notify-trigger|insert-notifying|'
     'messages-trigger|insert-messages|'
+    'numbered-trigger|insert-numbered|'
     'publish-coalesced|publish|'
     'publish-direct|publish|-c tidings.coalesce=off'
     'bare-event-row|insert-event-row|'

@@ -1,2 +1,2 @@
-truncate bare, attached, notifying, messages_source, messages, event_rows, tidings.events;
+truncate bare, attached, notifying, messages_source, messages, numbered_source, numbered, event_rows, tidings.events;
 checkpoint;

@@ -1,9 +1,10 @@
--- Four tables of the same shape; what happens to their rows differs.
+-- Tables of the same shape; what happens to their rows differs.
 create extension tidings;
 create table bare (id bigint generated always as identity primary key, tenant_id text not null, status text not null, total int not null);
 create table attached (like bare including all);
 create table notifying (like bare including all);
 create table messages_source (like bare including all);
+create table numbered_source (like bare including all);
 
 select attach_trigger('attached', tenant_column => 'tenant_id');
 
@@ -38,6 +39,24 @@ begin
 end
 $$;
 create trigger send_message after insert or update on messages_source for each row execute function send_message();
+
+-- As systems do it that number the messages of a shard one by one: whoever publishes locks the shard's row until its commit.
+create table shards (shard int primary key, position bigint not null default 0);
+insert into shards (shard) select generate_series(0, 15);
+create table numbered (shard int, position bigint, channel text not null, data jsonb not null, created_at timestamptz not null default now(),
+    primary key (shard, position));
+create function number_message() returns trigger language plpgsql as $$
+declare
+    of_shard int := abs(hashtext(new.tenant_id)) % 16;
+    place bigint;
+begin
+    update shards set position = position + 1 where shard = of_shard returning position into place;
+    insert into numbered (shard, position, channel, data) values (of_shard, place, new.tenant_id, to_jsonb(new));
+    perform pg_notify('shard_' || of_shard, place::text);
+    return null;
+end
+$$;
+create trigger number_message after insert or update on numbered_source for each row execute function number_message();
 
 -- The row that publish_event stores, without the function; with the same indexes and constraints.
 create table event_rows (like tidings.events including all);

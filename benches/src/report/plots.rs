@@ -111,11 +111,12 @@ fn memory(results: &Results) -> Chart {
 }
 
 /// Ways of writing: how the lines name them, how the report does, whose colour they have.
-pub(crate) const WAYS: [(&str, &str, &str); 5] = [
+pub(crate) const WAYS: [(&str, &str, &str); 6] = [
     ("bare", "no triggers", "floor"),
     ("attached-coalesced", "Tidings, attached table", "ours-sse"),
     ("attached-direct", "Tidings, attached table, direct", "ours-ws"),
     ("messages-trigger", "trigger that keeps messages", "node"),
+    ("numbered-trigger", "trigger that numbers messages under a lock, with NOTIFY", "nchan"),
     ("notify-trigger", "trigger with NOTIFY", "postgraphile"),
 ];
 
