@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 use crate::support::daemon::{Daemon, token};
 use crate::support::database::Database;
@@ -27,13 +29,17 @@ fn assert_acknowledges(result: &Value) {
     assert!(result["extensions"]["cursor"].is_string(), "{result}");
 }
 
-/// Publishes elsewhere without a pause, so that batches are under dispatch all the time.
+/// Publishes elsewhere, so that batches are under dispatch all the time. At a pace, because one writer is faster than a
+/// daemon without optimizations, and what is waited for would come behind all that it has not read.
 fn load(database: &Arc<Database>, stop: &Arc<AtomicBool>) -> tokio::task::JoinHandle<usize> {
     let (database, stop) = (database.clone(), stop.clone());
     tokio::spawn(async move {
         let sql = database.connect().await;
         let mut published = 0;
+        let mut pace = tokio::time::interval(Duration::from_millis(15));
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !stop.load(Ordering::Relaxed) {
+            pace.tick().await;
             sql.run("select publish_event('noise', 'n', '{}') from generate_series(1, 150)").await;
             published += 150;
         }
