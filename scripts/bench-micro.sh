@@ -29,7 +29,7 @@ trap 'rm -f "$counted" "$counted.log" "$counted.all"' EXIT
 # Each call of a case does as many units of work as it says; a few calls are enough, since instructions do not vary.
 calls=20
 
-cargo build --release -p tidings-micro
+build_benches
 # An earlier run may have measured what this one does not.
 rm -rf "$target/criterion"
 if [[ -n $times ]]; then

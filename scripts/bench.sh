@@ -61,7 +61,7 @@ fi
 mkdir -p "$results_dir"
 
 write_report() {
-    cargo build --release -p tidings-benches --bin report
+    build_benches
     "$binaries/report" --results "$results_dir" --to "$report_dir"
     say "the report is $report_dir/RESULTS.md"
 }
@@ -90,8 +90,7 @@ trap 'exit 143' TERM
 # Each subscriber is a socket on both sides.
 ulimit -n "$(ulimit -Hn)"
 
-scripts/build-daemon.sh
-cargo build --release -p tidings-benches
+build_benches
 scripts/install-extension.sh
 needs_peers=no
 for part in "${parts[@]}"; do
@@ -99,10 +98,7 @@ for part in "${parts[@]}"; do
 done
 if [[ $needs_peers == yes ]]; then set_up_peers; fi
 # Nothing is built once something is measured.
-if [[ " ${parts[*]} " == *' micro '* && -d benches/micro ]]; then
-    cargo build --release -p tidings-micro
-    cargo bench -p tidings-micro --no-run
-fi
+if [[ " ${parts[*]} " == *' micro '* ]]; then cargo bench -p tidings-micro --no-run; fi
 
 TIDINGS_JWT_SECRET=$(new_secret 32)
 export TIDINGS_JWT_SECRET TIDINGS_AUTH=jwt

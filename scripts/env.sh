@@ -215,3 +215,8 @@ await_http() {
 
 # A secret of $1 random bytes, in hexadecimal.
 new_secret() { od -An -v -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+
+# Daemon and benches at once, with the same features of what they share: one after another each would be built anew.
+build_benches() {
+    cargo build --release -p tidings-daemon -p tidings-benches -p tidings-micro
+}
