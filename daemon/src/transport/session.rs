@@ -1,7 +1,7 @@
 //! One client on one socket, whatever its subprotocol.
 
 use std::collections::{HashMap, VecDeque};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,20 +12,24 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use super::Endpoint;
 use super::address::ClientAddress;
 use super::admission::Admission;
 use super::gate::Gate;
 use super::machine::{Action, Close, Machine, Operation, Phase};
 use super::scratch::Scratch;
 use super::websocket::Socket;
-use super::{Endpoint, frame};
 use crate::access::token::Presented;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
-use crate::hub::mailbox::{self, Delivery};
+use crate::hub::mailbox::Delivery;
 use crate::service::{Answer, Connection, Permit};
 
 mod identity;
+
+mod writing;
+
+use writing::taken;
 
 /// Time for `connection_init` to arrive (PROTOCOLS W2).
 const INIT_TIME: Duration = Duration::from_secs(3);
@@ -37,8 +41,6 @@ const CURSOR_AGE: Duration = Duration::from_secs(48);
 const CLOSE_TIME: Duration = Duration::from_secs(2);
 /// Time for a client that has to leave to take what is being written to it.
 const KICK_TIME: Duration = Duration::from_millis(500);
-/// Frames of one batch are gathered up to this size and written at once (W15).
-const WRITE_BYTES: usize = 16 << 10;
 /// Messages that are read before a missing pong is believed.
 const BACKLOG_MESSAGES_MAX: usize = 64;
 
@@ -316,42 +318,6 @@ impl Session {
         }
     }
 
-    /// Writes everything that was waiting.
-    async fn deliver(&mut self, socket: &mut Socket, deliveries: &mut Vec<Delivery>) -> Result<(), End> {
-        let mut deliveries = std::mem::take(deliveries);
-        let mut frames = Scratch::default();
-        for delivery in deliveries.drain(..) {
-            self.frame(frames.bytes(), delivery);
-            if frames.len() >= WRITE_BYTES {
-                self.write(socket, &frames).await?;
-                frames.clear();
-            }
-        }
-        mailbox::give_back(deliveries);
-        self.named_cursor = Instant::now();
-        self.write(socket, &frames).await
-    }
-
-    fn frame(&mut self, into: &mut Vec<u8>, delivery: Delivery) {
-        match delivery {
-            Delivery::Next { subscription, result, cursor } => {
-                self.machine.operations().result(into, subscription, &result, &cursor);
-            }
-            Delivery::Whole { subscription, result, .. } => {
-                self.machine.operations().whole(into, subscription, &result);
-            }
-            Delivery::Begun { .. } => {}
-            Delivery::End { subscription, reason, cursor } => {
-                let error = ClientError::from(reason);
-                self.endpoint.count_refusal(&error);
-                if let Some(message) = self.machine.ended(subscription, &error.to_graphql_at(&cursor)) {
-                    frame::ws_message(into, message.as_bytes());
-                    self.admission.ended(subscription);
-                }
-            }
-        }
-    }
-
     /// W12: a ping, unless the last one was never answered.
     async fn tick(&mut self, socket: &mut Socket) -> Result<(), End> {
         if self.awaits_pong {
@@ -386,30 +352,6 @@ impl Session {
         let message = self.machine.position(&cursor);
         self.send(socket, message).await
     }
-
-    async fn send(
-        &mut self,
-        socket: &mut Socket,
-        messages: impl IntoIterator<Item = String>,
-    ) -> Result<(), End> {
-        let mut frames = Scratch::default();
-        for message in messages {
-            frame::ws_message(frames.bytes(), message.as_bytes());
-        }
-        self.write(socket, &frames).await
-    }
-
-    async fn write(&mut self, socket: &mut Socket, frames: &Scratch) -> Result<(), End> {
-        if frames.is_empty() {
-            return Ok(());
-        }
-        self.admission.wrote(frames.len());
-        taken(frames.len(), self.endpoint.limits().write_stall, socket.write(frames.as_slice())).await
-    }
-
-    async fn flush(&mut self, socket: &mut Socket) -> Result<(), End> {
-        taken(0, self.endpoint.limits().write_stall, socket.flush()).await
-    }
 }
 
 /// Rings when it is time for a ping, again and again.
@@ -429,28 +371,6 @@ impl Future for Pings {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll_tick(cx).map(drop)
     }
-}
-
-/// Waits for a socket to take bytes, as long as it gets on.
-async fn taken(
-    bytes: usize,
-    stall: Duration,
-    taking: impl Future<Output = Result<(), Error>>,
-) -> Result<(), End> {
-    let mut taking = pin!(taking);
-    // Nearly always at once, and then without a timer.
-    if let Some(taken) = (&mut taking).now_or_never() {
-        return taken.map_err(|_| End::Gone);
-    }
-    let time = stall + time_at_least(bytes);
-    tokio::time::timeout(time, taking).await.map_err(|_| End::Gone)?.map_err(|_| End::Gone)
-}
-
-/// The time that bytes may take besides the time of a stall. On a socket of its own the stall alone decides; a
-/// WebSocket inside HTTP/2 may have a closed window on a socket that gets on.
-fn time_at_least(bytes: usize) -> Duration {
-    const BYTES_PER_MS: usize = 4;
-    Duration::from_millis((bytes / BYTES_PER_MS) as u64)
 }
 
 type Incoming = Option<Result<Message, Error>>;

@@ -7,12 +7,12 @@ use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::interruptions::{Interruption, Interruptions};
-use super::listener::{Flow, Lasting};
+use super::listener::Lasting;
 use super::scratch::Scratch;
 use super::{Endpoint, parameters};
 use crate::error::ClientError;
@@ -140,12 +140,7 @@ async fn execute<F: Format>(
                 named_cursor: Instant::now(),
                 over: false,
             };
-            // The box keeps it from being moved with every step.
-            let flow = stream::unfold(Box::new(stream), |mut stream| async {
-                let mut bytes = Scratch::default();
-                stream.step(&mut bytes).await.then_some((bytes, stream))
-            });
-            respond_lasting(media_type, flow.boxed())
+            respond_lasting(media_type, stream)
         }
     }
 }
@@ -165,9 +160,20 @@ pub fn respond(media_type: HeaderValue, body: Body) -> Response {
     head(media_type).map(|()| body)
 }
 
+/// Something that says one thing after another for as long as a response lasts.
+pub trait Steps: Send + 'static {
+    /// The next bytes: as much as there is, in one write. False if it is over.
+    fn step(&mut self, into: &mut Scratch) -> impl Future<Output = bool> + Send;
+}
+
 /// The same for a body that lasts.
-pub fn respond_lasting(media_type: HeaderValue, flow: Flow) -> Response {
-    Lasting::extend(head(media_type), flow)
+pub fn respond_lasting(media_type: HeaderValue, steps: impl Steps) -> Response {
+    // The box keeps it from being moved with every step.
+    let flow = stream::unfold(Box::new(steps), |mut steps| async {
+        let mut bytes = Scratch::default();
+        steps.step(&mut bytes).await.then_some((bytes, steps))
+    });
+    Lasting::extend(head(media_type), flow.boxed())
 }
 
 fn head(media_type: HeaderValue) -> Response<()> {
@@ -200,8 +206,7 @@ enum Wake {
     Interruption(Interruption),
 }
 
-impl<F: Format> OperationStream<F> {
-    /// The next bytes: as much as there is, in one write. False if it is over.
+impl<F: Format> Steps for OperationStream<F> {
     async fn step(&mut self, into: &mut Scratch) -> bool {
         if self.over {
             return false;
@@ -224,7 +229,9 @@ impl<F: Format> OperationStream<F> {
         self.admission.wrote(into.len());
         true
     }
+}
 
+impl<F: Format> OperationStream<F> {
     async fn wake(&mut self) -> Wake {
         let mut deliveries = Vec::new();
         tokio::select! {
@@ -279,8 +286,16 @@ impl<F: Format> OperationStream<F> {
         self.over = true;
     }
 
+    /// Says what is waiting, and goodbye.
     fn leave(&mut self, bytes: &mut Vec<u8>) {
-        self.format.leave(bytes);
-        self.over = true;
+        let mut waiting = Vec::new();
+        if self.connection.drain(&mut waiting).now_or_never().is_some() {
+            self.frames(bytes, &waiting);
+            mailbox::give_back(waiting);
+        }
+        if !self.over {
+            self.format.leave(bytes);
+            self.over = true;
+        }
     }
 }

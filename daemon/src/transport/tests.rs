@@ -203,6 +203,27 @@ async fn quiet_minutes(query: &str) -> Vec<(Duration, String)> {
     said
 }
 
+#[tokio::test(start_paused = true)]
+async fn s22_what_waits_is_said_before_goodbye() {
+    let config = Config { auth: Some(AuthMode::None), ..Config::default() };
+    let (metrics, shutdown) = (Metrics::register(&mut Registry::default()), Shutdown::new(Duration::ZERO));
+    let (publisher, endpoint) = endpoint(&config, MailboxLimits::default(), &metrics, shutdown.clone());
+    let uri = "/graphql?query=subscription%7Bevents(channel:%22c%22)%7Bdata%7D%7D";
+    let request = Request::get(uri).header("accept", "text/event-stream").body(Body::empty()).unwrap();
+    let mut body = router(endpoint).oneshot(request).await.unwrap().into_body();
+    let mut said = async || body.frame().await.map(|frame| frame.unwrap().into_data().unwrap());
+    said().await.unwrap();
+    publisher.publish(event("1".to_owned())).await.unwrap();
+    shutdown.begin();
+    // Time passes only when nobody has anything to do: now both wait for the stream.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let last = said().await.unwrap();
+    let last = std::str::from_utf8(&last).unwrap();
+    let (result, goodbye) = (last.find("\"data\":1}").unwrap(), last.find("retry: ").unwrap());
+    assert!(result < goodbye, "{last}");
+    assert!(said().await.is_none());
+}
+
 fn gaps<'a>(times: impl Iterator<Item = &'a Duration> + Clone) -> impl Iterator<Item = Duration> {
     times.clone().skip(1).zip(times).map(|(later, earlier)| *later - *earlier)
 }

@@ -6,7 +6,7 @@ use axum::http::request::Parts;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt};
 use tokio::time::Instant;
 
 use super::LABEL;
@@ -25,7 +25,7 @@ use crate::transport::admission::Admission;
 use crate::transport::interruptions::{Interruption, Interruptions};
 use crate::transport::scratch::Scratch;
 use crate::transport::sse::Sse;
-use crate::transport::stream::{CURSOR_AGE, Format, respond_lasting};
+use crate::transport::stream::{CURSOR_AGE, Format, Steps, respond_lasting};
 use crate::transport::{Endpoint, frame, sse};
 
 /// Opens the stream of a reservation (PROTOCOLS S11).
@@ -42,11 +42,7 @@ pub(super) async fn open(endpoint: &Endpoint, head: &Parts) -> Result<Response, 
     // Without Last-Event-ID it goes on from where the last stream was.
     let place = named.or_else(|| Place::decode(opened.place.as_deref()?));
     let stream = ReservedStream::new(endpoint, admission, identity, Sse::of(head), opened, place);
-    let flow = stream::unfold(Box::new(stream), |mut stream| async {
-        let mut bytes = Scratch::default();
-        stream.step(&mut bytes).await.then_some((bytes, stream))
-    });
-    Ok(respond_lasting(sse::MEDIA_TYPE, flow.boxed()))
+    Ok(respond_lasting(sse::MEDIA_TYPE, stream))
 }
 
 fn unknown_place() -> ClientError {
@@ -90,6 +86,49 @@ enum Wake {
     Interruption(Interruption),
 }
 
+impl Steps for ReservedStream {
+    async fn step(&mut self, into: &mut Scratch) -> bool {
+        if let Some(opening) = self.opening.take() {
+            into.bytes().extend_from_slice(&opening);
+        }
+        while into.is_empty() && !self.over {
+            let wake = self.wake().await;
+            let bytes = into.bytes();
+            match wake {
+                Wake::Deliveries(deliveries) => {
+                    self.deliver(bytes, &deliveries);
+                    mailbox::give_back(deliveries);
+                }
+                Wake::Work(work) => self.done(bytes, work),
+                Wake::Changed(Change::Documents) => self.read(),
+                Wake::Changed(Change::Lost(Lost::TakenOver)) => self.over = true, // S10
+                Wake::Changed(Change::Lost(Lost::Gone)) => {
+                    self.end_all(bytes, &ClientError::ReservationGone);
+                }
+                Wake::Interruption(Interruption::Silence) => self.keep_alive(bytes),
+                Wake::Interruption(Interruption::Over(error)) => {
+                    if error == ClientError::Kicked {
+                        self.lease.void();
+                    }
+                    self.end_all(bytes, &error);
+                }
+                Wake::Interruption(Interruption::Leave) => {
+                    let mut waiting = Vec::new();
+                    if self.connection.drain(&mut waiting).now_or_never().is_some() {
+                        self.deliver(bytes, &waiting);
+                        mailbox::give_back(waiting);
+                    }
+                    self.format.leave(bytes);
+                    self.over = true;
+                }
+            }
+        }
+        self.interruptions.said();
+        self.admission.wrote(into.len());
+        !into.is_empty()
+    }
+}
+
 impl ReservedStream {
     fn new(
         endpoint: &Endpoint,
@@ -126,43 +165,6 @@ impl ReservedStream {
         stream.name_place(&mut opening, cursor);
         stream.opening = Some(opening);
         stream
-    }
-
-    /// The next bytes: as much as there is, in one write. False if it is over.
-    async fn step(&mut self, into: &mut Scratch) -> bool {
-        if let Some(opening) = self.opening.take() {
-            into.bytes().extend_from_slice(&opening);
-        }
-        while into.is_empty() && !self.over {
-            let wake = self.wake().await;
-            let bytes = into.bytes();
-            match wake {
-                Wake::Deliveries(deliveries) => {
-                    self.deliver(bytes, &deliveries);
-                    mailbox::give_back(deliveries);
-                }
-                Wake::Work(work) => self.done(bytes, work),
-                Wake::Changed(Change::Documents) => self.read(),
-                Wake::Changed(Change::Lost(Lost::TakenOver)) => self.over = true, // S10
-                Wake::Changed(Change::Lost(Lost::Gone)) => {
-                    self.end_all(bytes, &ClientError::ReservationGone);
-                }
-                Wake::Interruption(Interruption::Silence) => self.keep_alive(bytes),
-                Wake::Interruption(Interruption::Over(error)) => {
-                    if error == ClientError::Kicked {
-                        self.lease.void();
-                    }
-                    self.end_all(bytes, &error);
-                }
-                Wake::Interruption(Interruption::Leave) => {
-                    self.format.leave(bytes);
-                    self.over = true;
-                }
-            }
-        }
-        self.interruptions.said();
-        self.admission.wrote(into.len());
-        !into.is_empty()
     }
 
     async fn wake(&mut self) -> Wake {
