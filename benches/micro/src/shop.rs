@@ -7,6 +7,12 @@ use tidings_daemon::source::catalog::{AttachedTable, Catalog, Column, ColumnType
 
 /// One attached table, `orders`, whose rows belong to tenants.
 pub fn catalog() -> Catalog {
+    let orders = AttachedTable { tenant_column: Some("tenant".to_owned()), ..orders() };
+    Catalog { tables: vec![orders], ..Catalog::default() }
+}
+
+/// The same table, whose rows are everybody's.
+pub fn orders() -> AttachedTable {
     let base = |name: &str, typname: &str| Column {
         name: name.to_owned(),
         comment: None,
@@ -27,7 +33,7 @@ pub fn catalog() -> Catalog {
         column_type: ColumnType::Enum { name: "order_state".to_owned(), labels },
         ..base("state", "text")
     });
-    let order = AttachedTable {
+    AttachedTable {
         oid: 1,
         table: "public.orders".to_owned(),
         type_name: "Order".to_owned(),
@@ -35,12 +41,11 @@ pub fn catalog() -> Catalog {
         comment: None,
         operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
         include_old: true,
-        tenant_column: Some("tenant".to_owned()),
+        tenant_column: None,
         user_column: None,
         row_security: None,
         columns,
-    };
-    Catalog { tables: vec![order], ..Catalog::default() }
+    }
 }
 
 /// An order of a tenant: 150 bytes of JSON.

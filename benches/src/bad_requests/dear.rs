@@ -3,9 +3,9 @@
 use std::fmt::Write;
 
 use anyhow::Result;
-use tidings_daemon::event::Operation;
 use tidings_daemon::graphql::schema::{Schema, SchemaOptions};
-use tidings_daemon::source::catalog::{AttachedTable, Catalog, Column, ColumnType, Definition};
+use tidings_daemon::source::catalog::{Catalog, Definition};
+use tidings_micro::shop;
 
 /// Interfaces whose fields lead to each other, so that documents can nest and branch.
 const NODES: &str = r#"
@@ -19,28 +19,8 @@ extend type Subscription { thing: Thing @event(channel: "things") }
 "#;
 
 pub(crate) fn schema() -> Result<Schema> {
-    let column = |name: &str, typname: &str| Column {
-        name: name.to_owned(),
-        comment: None,
-        not_null: name == "id",
-        primary_key: name == "id",
-        column_type: ColumnType::Base(typname.to_owned()),
-    };
-    let order = AttachedTable {
-        oid: 1,
-        table: "public.orders".to_owned(),
-        type_name: "Order".to_owned(),
-        channel: "public.orders".to_owned(),
-        comment: None,
-        operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
-        include_old: true,
-        tenant_column: None,
-        user_column: None,
-        row_security: None,
-        columns: vec![column("id", "int8"), column("total", "numeric"), column("note", "text")],
-    };
     let nodes = Definition { name: "nodes".to_owned(), sdl: NODES.to_owned() };
-    let catalog = Catalog { tables: vec![order], definitions: vec![nodes] };
+    let catalog = Catalog { tables: vec![shop::orders()], definitions: vec![nodes] };
     let schema = Schema::build(&catalog, SchemaOptions::default())?;
     anyhow::ensure!(schema.problems().is_empty(), "{:?}", schema.problems());
     Ok(schema)

@@ -8,12 +8,11 @@ use std::net::SocketAddr;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use futures_util::StreamExt;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use tidings_benches::notifications::{self, Payload};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tokio_postgres::AsyncMessage;
 
 /// Requests that are sent together.
 const TOGETHER_MAX: usize = 128;
@@ -29,21 +28,11 @@ struct Arguments {
     database_url: String,
 }
 
-/// What the load generator sends by NOTIFY.
-#[derive(Deserialize)]
-struct Payload<'a> {
-    channel: &'a str,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let (client, mut connection) =
-        tokio_postgres::connect(&arguments.database_url, NoTls).await.context("the database")?;
-    let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context))
-        .ready_chunks(TOGETHER_MAX);
+    let (client, messages) = notifications::connect(&arguments.database_url).await?;
+    let mut messages = messages.ready_chunks(TOGETHER_MAX);
     let socket = TcpStream::connect(arguments.to).await.context("nginx")?;
     socket.set_nodelay(true)?;
     let (answers, mut requests) = socket.into_split();
@@ -61,7 +50,7 @@ async fn main() -> Result<()> {
         bail!("the database closed the connection")
     };
     let listening = async {
-        client.batch_execute("listen bench").await.context("LISTEN")?;
+        notifications::listen(&client).await?;
         discard(answers).await
     };
     tokio::try_join!(forwarding, listening).map(|((), ())| ())

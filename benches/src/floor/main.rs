@@ -12,9 +12,8 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use futures_util::StreamExt;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use tokio_postgres::{AsyncMessage, NoTls};
+use tidings_benches::notifications::{self, Payload};
+use tokio_postgres::AsyncMessage;
 
 /// Bytes of a request.
 const REQUEST_BYTES_MAX: usize = 4_096;
@@ -32,14 +31,6 @@ struct Arguments {
     database_url: String,
 }
 
-/// What the load generator sends by NOTIFY.
-#[derive(Deserialize)]
-struct Payload<'a> {
-    channel: &'a str,
-    #[serde(borrow)]
-    data: &'a RawValue,
-}
-
 /// Sockets by the path that they asked for.
 type Subscribers = Arc<Mutex<HashMap<String, Vec<TcpStream>>>>;
 
@@ -47,9 +38,7 @@ type Subscribers = Arc<Mutex<HashMap<String, Vec<TcpStream>>>>;
 async fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let subscribers = Subscribers::default();
-    let (client, mut connection) =
-        tokio_postgres::connect(&arguments.database_url, NoTls).await.context("the database")?;
-    let mut messages = futures_util::stream::poll_fn(move |context| connection.poll_message(context));
+    let (client, mut messages) = notifications::connect(&arguments.database_url).await?;
     let listener = TcpListener::bind(arguments.listen).context("the address")?;
     let coming = Arc::clone(&subscribers);
     let driver = tokio::spawn(async move {
@@ -61,7 +50,7 @@ async fn main() -> Result<()> {
         }
         bail!("the database closed the connection")
     });
-    client.batch_execute("listen bench").await.context("LISTEN")?;
+    notifications::listen(&client).await?;
     std::thread::spawn(move || {
         for socket in listener.incoming().flatten() {
             // A look at the port without a request is no subscriber.

@@ -71,6 +71,28 @@ pub(crate) struct Label {
     patience_s: u64,
 }
 
+/// Events one by one.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Paced {
+    /// Events per second, each in a transaction of its own, one measurement each.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) rates: Vec<u32>,
+    /// Length of each of these.
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) rate_s: f64,
+}
+
+/// Subscriptions that share connections.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Multiplexed {
+    /// How many subscriptions, each with a channel of its own.
+    #[arg(long)]
+    pub(crate) subscriptions: usize,
+    /// Connections that share them.
+    #[arg(long)]
+    pub(crate) connections: usize,
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Deliver {
     #[command(flatten)]
@@ -84,12 +106,8 @@ pub(crate) struct Deliver {
     /// Bursts, one after the other, for so many seconds.
     #[arg(long, default_value_t = 2.0)]
     pub(crate) burst_s: f64,
-    /// Events per second, each in a transaction of its own, one measurement each.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) rates: Vec<u32>,
-    /// Length of each of these.
-    #[arg(long, default_value_t = 4.0)]
-    pub(crate) rate_s: f64,
+    #[command(flatten)]
+    pub(crate) paced: Paced,
     /// Beside these, a bare LISTEN shows what the database takes meanwhile.
     #[arg(long)]
     pub(crate) probe: bool,
@@ -99,12 +117,8 @@ pub(crate) struct Deliver {
 pub(crate) struct Route {
     #[command(flatten)]
     pub(crate) server: Server,
-    /// How many subscriptions, each with a channel of its own.
-    #[arg(long)]
-    pub(crate) subscriptions: usize,
-    /// Connections that share them.
-    #[arg(long)]
-    pub(crate) connections: usize,
+    #[command(flatten)]
+    pub(crate) many: Multiplexed,
     /// Events per second.
     #[arg(long, default_value_t = 500)]
     pub(crate) rate: u32,
@@ -129,12 +143,8 @@ pub(crate) struct Memory {
 pub(crate) struct Subscribe {
     #[command(flatten)]
     pub(crate) server: Server,
-    /// How many subscriptions.
-    #[arg(long)]
-    pub(crate) subscriptions: usize,
-    /// Connections that share them.
-    #[arg(long)]
-    pub(crate) connections: usize,
+    #[command(flatten)]
+    pub(crate) many: Multiplexed,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -145,12 +155,8 @@ pub(crate) struct Hop {
     /// Number of the core that the listener gets; without it, any.
     #[arg(long)]
     pub(crate) core: Option<usize>,
-    /// Events per second, one measurement each.
-    #[arg(long, value_delimiter = ',')]
-    pub(crate) rates: Vec<u32>,
-    /// Length of each of these.
-    #[arg(long, default_value_t = 4.0)]
-    pub(crate) rate_s: f64,
+    #[command(flatten)]
+    pub(crate) paced: Paced,
     #[command(flatten)]
     pub(crate) label: Label,
 }

@@ -30,7 +30,7 @@ const PROBE_EVERY: Duration = Duration::from_millis(20);
 
 /// Measures one rate.
 pub(crate) fn measure(hop: &Hop, rate: u32) -> Result<Value> {
-    let count = (f64::from(rate) * hop.rate_s).ceil() as u32;
+    let count = (f64::from(rate) * hop.paced.rate_s).ceil() as u32;
     let (ready, is_ready) = sync_channel(1);
     let (url, core) = (hop.database_url.clone(), hop.core);
     let listener = std::thread::spawn(move || listen(&url, core, count, &ready));

@@ -104,7 +104,8 @@ fn with(mut line: Value, more: Value) -> Value {
 impl Deliver {
     fn measure(&self) -> bool {
         let bursts = (self.burst > 0).then_some((self.burst, 0));
-        let shapes: Vec<_> = bursts.into_iter().chain(self.rates.iter().map(|rate| (0, *rate))).collect();
+        let shapes: Vec<_> =
+            bursts.into_iter().chain(self.paced.rates.iter().map(|rate| (0, *rate))).collect();
         let line = |(burst, rate): (u32, u32)| {
             let shape = if rate == 0 { "burst" } else { "paced" };
             let more =
@@ -140,7 +141,8 @@ impl Deliver {
 
     fn paced(&self, run: &mut Run, rate: u32) -> Result<Value> {
         let probe = self.probe.then(|| Probe::start(&self.server.database_url));
-        let measured = run.paced(rate, Duration::from_secs_f64(self.rate_s)).map(|measured| measured.json());
+        let measured =
+            run.paced(rate, Duration::from_secs_f64(self.paced.rate_s)).map(|measured| measured.json());
         match probe {
             Some(probe) => probe.finish(measured?),
             None => measured,
@@ -150,9 +152,10 @@ impl Deliver {
 
 impl Route {
     fn measure(&self) -> bool {
-        let more = json!({ "subscriptions": self.subscriptions, "connections": self.connections, "rate": self.rate });
+        let more = json!({ "subscriptions": self.many.subscriptions, "connections": self.many.connections, "rate": self.rate });
         let measured = || {
-            let mut run = Run::start(&self.server, Audience::One, self.subscriptions, self.connections)?;
+            let mut run =
+                Run::start(&self.server, Audience::One, self.many.subscriptions, self.many.connections)?;
             run.warm_up()?;
             let used = run.connected.resident_bytes.saturating_sub(run.empty.resident_bytes);
             let measured = run.paced(self.rate, Duration::from_secs_f64(self.rate_s))?;
@@ -164,9 +167,10 @@ impl Route {
 
 impl Subscribe {
     fn measure(&self) -> bool {
-        let more = json!({ "subscriptions": self.subscriptions, "connections": self.connections });
+        let more = json!({ "subscriptions": self.many.subscriptions, "connections": self.many.connections });
         let measured = || {
-            let mut run = Run::start(&self.server, Audience::One, self.subscriptions, self.connections)?;
+            let mut run =
+                Run::start(&self.server, Audience::One, self.many.subscriptions, self.many.connections)?;
             let cpu = run.connected.cpu_since(&run.empty).as_secs_f64();
             run.warm_up()?;
             Ok(json!({ "ready_s": run.ready.as_secs_f64(), "cpu_s": cpu }))
@@ -223,7 +227,7 @@ impl Memory {
 impl Hop {
     fn measure(&self) -> bool {
         let mut is_ok = true;
-        for rate in &self.rates {
+        for rate in &self.paced.rates {
             let line = json!({
                 "part": self.label.part,
                 "system": "hop",

@@ -1,26 +1,24 @@
-//! Subscribing and routing, inside the process: how long a subscription takes until it is live, and what
-//! an event costs among subscriptions that it does not concern.
+//! Subscribing, inside the process: how long a subscription takes until it is live.
 //!
 //! One thread, no socket, no database: the memory source feeds the service.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use clap::Parser;
 use hdrhistogram::Histogram;
-use serde_json::{Map, Value, json};
-use tidings_daemon::event::{Audience, Event, Operation};
+use serde_json::{Value, json};
 use tidings_daemon::graphql::error::GraphQLError;
 use tidings_daemon::graphql::request::Request;
 use tidings_daemon::hub::audience::Identity;
 use tidings_daemon::service::{Connection, Service, ServiceOptions};
-use tidings_daemon::source::catalog::{AttachedTable, Catalog, Column, ColumnType};
+use tidings_daemon::source::catalog::Catalog;
 use tidings_daemon::source::memory::{self, Publisher};
+use tidings_micro::shop::{self, request};
 
 const CACHED: usize = 50_000;
 const COLD: usize = 3_000;
-const EVENTS: usize = 2_000;
 const ROUNDS: usize = 3;
 
 /// Prints tables, or lines of JSON for the report.
@@ -48,20 +46,6 @@ async fn main() -> Result<()> {
         request(&query, Value::Null)
     };
     print("new document", COLD, &measure(&service, COLD, new).await?);
-    drop(service);
-
-    println!();
-    println!("| subscriptions that do not match | found by | CPU us per event |");
-    println!("|--:|---|--:|");
-    for count in [100, 1_000, 10_000, 100_000] {
-        route(count, "look-up", &|id| format!("{{ id: {{ eq: {id} }} }}")).await?;
-    }
-    for count in [100, 1_000, 10_000] {
-        route(count, "one residual", &|_| "{ total: { lt: 0 } }".to_owned()).await?;
-    }
-    for count in [100, 1_000] {
-        route(count, "a residual each", &|id| format!("{{ total: {{ lt: -{id} }} }}")).await?;
-    }
     Ok(())
 }
 
@@ -93,54 +77,11 @@ fn known(id: usize) -> Request {
 }
 
 async fn start() -> (Service, Publisher) {
-    let (publisher, source) = memory::source(catalog(), 10_000);
+    let catalog = Catalog { tables: vec![shop::orders()], ..Catalog::default() };
+    let (publisher, source) = memory::source(catalog, 10_000);
     let service = Service::start(source, ServiceOptions::default());
     service.ready().await;
     (service, publisher)
-}
-
-fn catalog() -> Catalog {
-    let base = |name: &str, typname: &str| Column {
-        name: name.to_owned(),
-        comment: None,
-        not_null: name == "id",
-        primary_key: name == "id",
-        column_type: ColumnType::Base(typname.to_owned()),
-    };
-    let mut columns = vec![
-        base("id", "int8"),
-        base("total", "numeric"),
-        base("note", "text"),
-        base("placed_at", "timestamptz"),
-        base("lines", "int4"),
-    ];
-    let labels = ["new", "paid", "sent"].map(String::from).into();
-    columns.push(Column {
-        column_type: ColumnType::Enum { name: "order_state".to_owned(), labels },
-        ..base("state", "text")
-    });
-    let order = AttachedTable {
-        oid: 1,
-        table: "public.orders".to_owned(),
-        type_name: "Order".to_owned(),
-        channel: "public.orders".to_owned(),
-        comment: None,
-        operations: vec![Operation::Insert, Operation::Update, Operation::Delete],
-        include_old: true,
-        tenant_column: None,
-        user_column: None,
-        row_security: None,
-        columns,
-    };
-    Catalog { tables: vec![order], ..Catalog::default() }
-}
-
-fn request(query: &str, variables: Value) -> Request {
-    let variables = match variables {
-        Value::Object(variables) => Some(variables),
-        _ => None::<Map<String, Value>>,
-    };
-    Request { query: query.to_owned(), variables, ..Request::default() }
 }
 
 /// Times each subscription from the request until it is live, on a connection of its own.
@@ -178,43 +119,4 @@ fn print(what: &str, count: usize, times: &Histogram<u64>) {
         us(times.value_at_quantile(0.99)),
         us(times.max())
     );
-}
-
-/// What an event costs that concerns one subscription among many.
-async fn route(count: usize, found_by: &str, filter: &dyn Fn(usize) -> String) -> Result<()> {
-    let (service, publisher) = start().await;
-    let filtered = |filter: &str| {
-        let query = format!("subscription {{ orderInserted(filter: {filter}) {{ id }} }}");
-        request(&query, Value::Null)
-    };
-    let mut others = Vec::with_capacity(count);
-    for id in 1..=count {
-        others.push(subscribe(&service, &filtered(&filter(id))).await?);
-    }
-    let mut matching = subscribe(&service, &filtered("{ id: { eq: 0 } }")).await?;
-    let began = Instant::now();
-    let mut received = 0;
-    for _ in 0..EVENTS {
-        publisher.publish(event()).await?;
-    }
-    let mut deliveries = Vec::new();
-    while received < EVENTS {
-        tokio::time::timeout(Duration::from_secs(60), matching.drain(&mut deliveries)).await?;
-        received += deliveries.drain(..).count();
-    }
-    let per_event = began.elapsed().as_secs_f64() * 1e6 / EVENTS as f64;
-    println!("| {} | {found_by} | {per_event:.2} |", others.len());
-    Ok(())
-}
-
-fn event() -> Event {
-    Event {
-        channel: "public.orders".into(),
-        event_type: "INSERT".into(),
-        type_name: Some("Order".into()),
-        operation: Some(Operation::Insert),
-        audience: Audience::default(),
-        payload: r#"{"id":0,"total":12.50,"note":"a note of some length","placed_at":"2026-01-02T03:04:05+00:00","lines":3,"state":"paid"}"#.into(),
-        ..Event::default()
-    }
 }

@@ -101,6 +101,7 @@ async fn once(arguments: &Arguments, client: &Client) -> Result<Measured> {
     };
     while written.events.load(Ordering::Acquire) < arguments.ahead {
         ensure!(!writer.is_finished(), "the writer has stopped: {:?}", writer.join());
+        // Looks now and then: telling would cost the writer, which is measured too.
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let (poll, write) = (backend(client, "tidings poll").await?, backend(client, WRITER).await?);

@@ -1,0 +1,3 @@
+//! What several programs share.
+
+pub mod notifications;
