@@ -82,4 +82,8 @@ if [[ -d $TIDINGS_TEST_LOGS ]]; then
 fi
 # A part of the tests says nothing about the whole.
 if (($# == 0)); then scripts/conformance.sh "$results" "$TIDINGS_TEST_NOTES" || status=$?; fi
-if ((status != 0)); then exit "$status"; fi
+if ((status != 0)); then
+    # Once more at the end, where whoever looks at a long log finds it.
+    sed -n '/^---- .* stdout ----$/,/^failures:$/p' "$results" | tail -n 200 >&2
+    exit "$status"
+fi

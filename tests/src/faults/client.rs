@@ -32,6 +32,8 @@ pub(super) struct Counts {
     pub(super) stalled: AtomicUsize,
     pub(super) gaps: AtomicUsize,
     received: AtomicUsize,
+    /// Open streams of each node.
+    streams: [AtomicUsize; 2],
     grown: Notify,
 }
 
@@ -51,6 +53,11 @@ impl Counts {
     pub(super) async fn stalls(&self, stalls: usize) {
         let goal = self.stalled.load(Ordering::Relaxed) + stalls;
         self.until(|counts| counts.stalled.load(Ordering::Relaxed) >= goal).await;
+    }
+
+    /// Waits until so many have a stream from a node: a fault of one that nobody listens to is felt by nobody.
+    pub(super) async fn streams(&self, node: usize, streams: usize) {
+        self.until(|counts| counts.streams[node].load(Ordering::Relaxed) >= streams).await;
     }
 
     pub(super) async fn until(&self, reached: impl Fn(&Self) -> bool) {
@@ -160,27 +167,32 @@ impl Client {
     pub(super) async fn run(mut self, started: Arc<Barrier>) -> History {
         let mut waits = Some(started);
         loop {
-            let Some(stream) = self.open().await else {
+            // Only single connection mode has requests besides that of its stream.
+            let [node, put, post] = std::array::from_fn(|_| self.random.random_range(0..2));
+            let Some(stream) = self.open(node, put, post).await else {
                 // As a client does that was refused: nobody tells it when the daemon is back.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
             };
             self.counts.count(&self.counts.connections);
             let wanted = self.random.random_range(1..self.stay_max);
-            if self.read(stream, wanted, &mut waits).await {
+            let counts = self.counts.clone();
+            counts.count(&counts.streams[node]);
+            let has_ended = self.read(stream, wanted, &mut waits).await;
+            counts.streams[node].fetch_sub(1, Ordering::Relaxed);
+            if has_ended {
                 let name = format!("client {} over {}", self.seed, self.transport);
                 return History { name, tenant: self.tenant(), parts: self.parts };
             }
         }
     }
 
-    async fn open(&mut self) -> Option<Stream> {
-        let mut node = || self.nodes.address(self.random.random_range(0..2));
-        let address = node();
+    async fn open(&mut self, node: usize, put: usize, post: usize) -> Option<Stream> {
+        let [address, put, post] = [node, put, post].map(|node| self.nodes.address(node));
         match self.transport {
             Transport::Sse => sse(address, &self.subscriber, false).await,
             Transport::SseOverHttp2 => sse(address, &self.subscriber, true).await,
-            Transport::SingleConnection => reserved([address, node(), node()], &mut self.subscriber).await,
+            Transport::SingleConnection => reserved([put, post, address], &mut self.subscriber).await,
             Transport::Multipart => multipart(address, &self.subscriber).await,
             Transport::WebSocket => websocket(address, &self.subscriber, &TRANSPORT_WS).await,
             Transport::LegacyWebSocket => websocket(address, &self.subscriber, &LEGACY_WS).await,

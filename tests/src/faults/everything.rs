@@ -24,10 +24,13 @@ const ROUND_TIME_MAX: Duration = Duration::from_secs(300);
 /// A round of faults; each waits until the clients have received some more.
 async fn go_wrong(cluster: &Cluster, nodes: &Nodes, counts: &Counts, clients: u64) {
     let some = clients as usize * RESULTS_BETWEEN;
+    // More than have to notice that a node is silent: some may just be about to leave it.
+    let listeners = (clients as usize / 3).max(3);
     let (one, other) = (nodes.node(0), nodes.node(1));
     counts.more(some).await;
     one.kill().await;
     counts.more(some).await;
+    counts.streams(1, listeners).await;
     other.freeze(counts).await;
     counts.more(some).await;
     crash_with_reused_xids(cluster).await;
@@ -38,10 +41,12 @@ async fn go_wrong(cluster: &Cluster, nodes: &Nodes, counts: &Counts, clients: u6
     cluster.kill();
     cluster.pg_ctl("start");
     counts.more(some).await;
+    counts.streams(0, listeners).await;
     one.clients.swallow();
     within("clients that give up a silent network", counts.stalls(2)).await;
     one.clients.heal();
     counts.more(some).await;
+    counts.streams(1, listeners).await;
     other.database.swallow();
     within("clients that give up a daemon without a database", counts.stalls(2)).await;
     other.database.heal();
