@@ -64,6 +64,8 @@ pub struct Metrics {
     pub events: Family<ChannelLabel, Counter>,
     /// Results handed to mailboxes.
     pub deliveries: Counter,
+    /// Results written to a socket by whoever dispatched them.
+    pub direct_deliveries: Counter,
     /// Subscriptions ended because their mailbox was full.
     pub mailbox_overflows: Counter,
     /// Requests whose document was refused, by the code of the first error.
@@ -110,6 +112,7 @@ impl Default for Metrics {
             subscriptions: Gauge::default(),
             events: Family::default(),
             deliveries: Counter::default(),
+            direct_deliveries: Counter::default(),
             mailbox_overflows: Counter::default(),
             document_refusals: Family::default(),
             source_reconnects: Counter::default(),
@@ -139,6 +142,11 @@ impl Metrics {
         registry.register("subscriptions", "Live subscriptions", metrics.subscriptions.clone());
         registry.register("events", "Events handed over by the source", metrics.events.clone());
         registry.register("deliveries", "Results handed to mailboxes", metrics.deliveries.clone());
+        registry.register(
+            "direct_deliveries",
+            "Results written to a socket by whoever dispatched them",
+            metrics.direct_deliveries.clone(),
+        );
         registry.register(
             "mailbox_overflows",
             "Subscriptions ended because their mailbox was full",

@@ -53,6 +53,7 @@ use crate::graphql::schema::{Schema, SchemaOptions};
 use crate::hub::audience::Identity;
 use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::{CursorText, EndReason, MailboxLimits};
+use crate::hub::outlet::Due;
 use crate::metrics::Metrics;
 use crate::source::catalog::Catalog;
 use crate::source::recent::Recent;
@@ -80,6 +81,8 @@ mod replay;
 mod simulator;
 
 mod resume;
+
+mod outlets;
 
 mod subscription;
 
@@ -336,10 +339,12 @@ impl Follower {
     async fn dispatch(&self, batch: &Batch) {
         let metrics = &self.shared.options.metrics;
         let mut next = Some(0);
+        let mut due = Due::default();
         while let Some(from) = next {
             let began = Instant::now();
-            next = self.hub.dispatch(batch, from, DISPATCH_EVENTS_MAX);
+            next = self.hub.dispatch(batch, from, DISPATCH_EVENTS_MAX, &mut due);
             metrics.dispatch.observe(began.elapsed().as_secs_f64());
+            outlets::write(due.take(), &metrics.direct_deliveries).await;
             // The connections that share this worker thread must get to their mailboxes before a
             // large batch has filled them.
             tokio::task::yield_now().await;

@@ -10,6 +10,7 @@ use tidings_daemon::graphql::schema::{Schema, SchemaOptions};
 use tidings_daemon::hub::audience::Identity;
 use tidings_daemon::hub::dispatch::Hub;
 use tidings_daemon::hub::mailbox::{Delivery, Mailbox, MailboxLimits, SubscriptionId};
+use tidings_daemon::hub::outlet::Due;
 use tidings_daemon::hub::project::Interest;
 use tidings_daemon::hub::subscribed::Subscribed;
 use tidings_daemon::metrics::Metrics;
@@ -81,7 +82,8 @@ impl Room {
     pub fn dispatch(&self, batch: &Batch) {
         let mut next = Some(0);
         while let Some(from) = next {
-            next = self.hub.dispatch(batch, from, usize::MAX);
+            // Nobody lends a socket.
+            next = self.hub.dispatch(batch, from, usize::MAX, &mut Due::default());
         }
     }
 

@@ -3,10 +3,15 @@
 //!
 //! Counts are exact, so these are tests and no measurements.
 
+use std::sync::Arc;
+
 use allocation_counter::measure;
+use futures_util::FutureExt;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tidings_daemon::graphql::request::Request;
 use tidings_daemon::hub::mailbox::{Delivery, SubscriptionId};
+use tidings_daemon::hub::outlet::Outlet;
 use tidings_daemon::service::{Connection, Service, ServiceOptions};
 use tidings_daemon::source::Batch;
 use tidings_daemon::source::memory::{self, Publisher};
@@ -124,6 +129,66 @@ fn from_the_source_to_the_frames_a_delivery_allocates_nothing() {
     println!("{EVENTS} events: {few} allocations for 2 connections, {many} for 202");
     // A map of the metrics or a list of the runtime may grow at any turn.
     assert!(many < few + 8, "{few} and {many}: 200 connections more get {EVENTS} deliveries each");
+}
+
+/// Where a client's results go past its task.
+#[derive(Debug, Default)]
+struct Sink(Mutex<(usize, Vec<u8>)>);
+
+impl Outlet for Sink {
+    fn write(&self, results: &[Delivery]) -> Vec<u8> {
+        let (count, frames) = &mut *self.0.lock();
+        frames.clear();
+        for delivery in results {
+            let Delivery::Next { result, cursor, .. } = delivery else { panic!("a result") };
+            frame::sse_next(frames, result, cursor);
+        }
+        *count += results.len();
+        Vec::new()
+    }
+}
+
+/// Allocations on the way of events from the source to so many connections that have lent their sockets.
+fn allocations_past_tasks(connections: usize) -> u64 {
+    let hall = Hall::new();
+    let mut all = Vec::new();
+    for _ in 0..connections {
+        let mut connection = hall.service.connect(identity(0));
+        hall.subscribe(&mut connection, &shop::request(QUERY, Value::Null));
+        let sink = Arc::new(Sink::default());
+        connection.set_outlet(sink.clone());
+        assert!(connection.drain(&mut Vec::new()).now_or_never().is_none(), "nothing has come");
+        all.push((connection, sink));
+    }
+    let mut due = 0;
+    let mut turn = |events: Vec<_>| {
+        due += events.len();
+        hall.runtime.block_on(async {
+            for event in events {
+                hall.publisher.publish(event).await.unwrap();
+            }
+            while all.iter().any(|(_, sink)| sink.0.lock().0 < due) {
+                tokio::task::yield_now().await;
+            }
+        });
+    };
+    let events = || -> Vec<_> { (0..EVENTS).map(|id| shop::inserted(id as i64, 0)).collect() };
+    for _ in 0..10_500 / EVENTS {
+        turn(events());
+    }
+    let events = events();
+    measure(|| turn(events)).count_total
+}
+
+#[test]
+fn past_the_tasks_a_delivery_allocates_nothing() {
+    let (few, many) = (allocations_past_tasks(2), allocations_past_tasks(202));
+    println!("{EVENTS} events: {few} allocations for 2 connections, {many} for 202");
+    // The list of those who are due grows once for an event, whatever their number.
+    assert!(
+        many < few + 8 * EVENTS as u64,
+        "{few} and {many}: 200 connections more get {EVENTS} deliveries each"
+    );
 }
 
 /// Bytes that stay allocated for each further subscription of a connection.

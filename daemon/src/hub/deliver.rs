@@ -11,6 +11,7 @@ use super::crowd::{Crowd, Likeness};
 use super::initial::{Place, Relation};
 use super::later::Later;
 use super::mailbox::{CursorText, Full};
+use super::outlet::Due;
 use super::project::{Interest, ParsedEvent, Predicate, Projection};
 use super::promise::{Deferral, Promise, Slot};
 use super::route::{Found, Subscriber};
@@ -74,15 +75,15 @@ pub(super) trait Receive {
 }
 
 impl Made {
-    /// Puts it into the mailbox of a subscriber of the stream; false if it is not for it.
-    pub(super) fn push(&self, subscriber: &Subscriber, stop: &Stop<'_>) -> Result<bool, Full> {
+    /// Puts it into the mailbox of a subscriber of the stream, which may be due then; false if it is not for it.
+    pub(super) fn push(&self, subscriber: &Subscriber, stop: &Stop<'_>, due: &mut Due) -> Result<bool, Full> {
         let (cursor, before, unless) = match &subscriber.initial {
-            None => return self.push_at(subscriber, stop, stop.cursor(), None),
+            None => return self.push_at(subscriber, stop, stop.cursor(), None, due),
             Some(initial) => match initial.relation_now(stop.place()) {
-                Relation::Later => return self.push_at(subscriber, stop, stop.cursor(), None),
+                Relation::Later => return self.push_at(subscriber, stop, stop.cursor(), None, due),
                 Relation::Contained => return Ok(false),
                 Relation::Ahead { cursor, before } => {
-                    return self.push_at(subscriber, stop, &cursor, Some(&before));
+                    return self.push_at(subscriber, stop, &cursor, Some(&before), due);
                 }
                 Relation::Unknown => {
                     let unless = Some((initial.clone(), stop.place().clone()));
@@ -104,18 +105,23 @@ impl Made {
         stop: &Stop<'_>,
         cursor: &CursorText,
         before: Option<&CursorText>,
+        due: &mut Due,
     ) -> Result<bool, Full> {
         let (mailbox, subscription) = (&subscriber.mailbox, subscriber.subscription);
-        let pushed = match self {
-            Self::Now(result) => mailbox.push_next(subscription, result, cursor, stop.number),
+        match self {
+            Self::Now(result) => {
+                if mailbox.push_next(subscription, result, cursor, stop.number)? {
+                    due.0.push(mailbox.clone());
+                }
+            }
             Self::Later(slot) => {
                 let (slot, cursor) = (slot.clone(), cursor.clone());
                 let before = before.unwrap_or_else(|| stop.before()).clone();
                 let later = Later { subscription, slot, cursor, before, unless: None };
-                mailbox.push_later(later, stop.number)
+                mailbox.push_later(later, stop.number)?;
             }
-        };
-        pushed.map(|()| true)
+        }
+        Ok(true)
     }
 }
 

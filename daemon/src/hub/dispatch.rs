@@ -9,6 +9,7 @@ use super::behind::Waiting;
 use super::deliver::{Made, Receive, Results, Stop};
 use super::initial::Initial;
 use super::mailbox::{CursorText, EndReason};
+use super::outlet::Due;
 use super::project::ParsedEvent;
 use super::route::{Router, Subscriber};
 use super::subscribe::{Parts, stands_at};
@@ -104,17 +105,18 @@ impl Hub {
     }
 
     /// Puts the results of at most `most` events of a batch, from the one at `next` on, into the
-    /// mailboxes of all who may see them. Returns where to go on, or nothing at the batch's end; a
-    /// caller that yields in between lets the connections empty their mailboxes.
+    /// mailboxes of all who may see them; those that are due are to be written by the caller. Returns where
+    /// to go on, or nothing at the batch's end; a caller that yields in between lets the connections empty
+    /// their mailboxes.
     ///
     /// Call it from one task only: the order of the calls is the order of delivery.
-    pub fn dispatch(&self, batch: &Batch, next: usize, most: usize) -> Option<usize> {
+    pub fn dispatch(&self, batch: &Batch, next: usize, most: usize, due: &mut Due) -> Option<usize> {
         let until = batch.events.len().min(next.saturating_add(most));
         // The position moves at the end of a batch only.
         let before = self.position.lock().event;
         let mut desk = Desk::default();
         for index in next..until {
-            self.dispatch_event(batch, index, before + index as u64 + 1, &mut desk);
+            self.dispatch_event(batch, index, before + index as u64 + 1, &mut desk, due);
         }
         if until < batch.events.len() {
             return Some(until);
@@ -124,11 +126,11 @@ impl Hub {
         None
     }
 
-    fn dispatch_event(&self, batch: &Batch, index: usize, number: u64, desk: &mut Desk) {
+    fn dispatch_event(&self, batch: &Batch, index: usize, number: u64, desk: &mut Desk, due: &mut Due) {
         let event = &batch.events[index];
         let stop = Stop::new(batch, index, number);
         let Desk { topic, key, results } = desk;
-        let mut stream = Stream { stop: &stop, full: Vec::new() };
+        let mut stream = Stream { stop: &stop, full: Vec::new(), due };
         // Nobody may be interested.
         let mut parsed = None;
         self.router.for_each_topic(event, topic, |shapes| {
@@ -193,6 +195,7 @@ struct Stream<'a> {
     stop: &'a Stop<'a>,
     /// Those whose mailboxes had no room.
     full: Vec<Arc<Subscriber>>,
+    due: &'a mut Due,
 }
 
 impl Receive for Stream<'_> {
@@ -201,7 +204,7 @@ impl Receive for Stream<'_> {
     }
 
     fn put(&mut self, subscriber: &Arc<Subscriber>, made: &Made) -> bool {
-        made.push(subscriber, self.stop).unwrap_or_else(|_| {
+        made.push(subscriber, self.stop, self.due).unwrap_or_else(|_| {
             self.full.push(subscriber.clone());
             false
         })

@@ -1,11 +1,14 @@
 //! The mailbox: the bounded queue between the dispatcher and one connection.
 
+mod queue;
+
 mod state;
 
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Instant;
 
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
@@ -15,6 +18,7 @@ use tokio::sync::Notify;
 use super::entry::Entry;
 use super::initial::Initial;
 use super::later::Later;
+use super::outlet::{Outlet, Returned};
 
 pub use super::delivery::{
     Bounds, BySubscription, CursorText, Delivery, EndReason, SubscriptionId, give_back,
@@ -58,7 +62,7 @@ impl Mailbox {
         Self { limits, state: Mutex::default(), emptied: Notify::new(), waiting: AtomicUsize::new(0) }
     }
 
-    /// Adds a result of the event with this running number.
+    /// Adds a result of the event with this running number. True if the outlet has to write it now.
     ///
     /// # Errors
     ///
@@ -69,7 +73,7 @@ impl Mailbox {
         result: &Bytes,
         cursor: &CursorText,
         event: u64,
-    ) -> Result<(), Full> {
+    ) -> Result<bool, Full> {
         let mut state = self.state.lock();
         // A single result larger than the whole mailbox fits an empty one: refusing it would end
         // every subscription that it matches, however fast the client reads.
@@ -81,8 +85,12 @@ impl Mailbox {
         state.bytes += size(result);
         state.last_event = event;
         let delivery = Delivery::Next { subscription, result: result.clone(), cursor: cursor.clone() };
-        self.append(state, Entry::Now(delivery));
-        Ok(())
+        state.queue.push(Entry::Now(delivery));
+        if state.is_lent {
+            return Ok(!std::mem::replace(&mut state.is_due, true));
+        }
+        wake(state);
+        Ok(false)
     }
 
     /// Adds the place of a result that is still being made, of the event with this running number. Its
@@ -225,26 +233,60 @@ impl Mailbox {
     }
 
     fn append(&self, mut state: MutexGuard<'_, State>, entry: Entry) {
-        state.queue.push_back(entry);
+        state.queue.push(entry);
         wake(state);
     }
 
-    /// Waits until there is something, then moves all of it that is ready to the end of `into`.
+    /// A way into the socket that the reader can lend, see [`Mailbox::drain`].
+    pub fn set_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.state.lock().outlet = Some(outlet);
+    }
+
+    /// The outlet is the reader's again. To be called before the reader writes anything.
+    pub fn take_back(&self) -> Returned {
+        self.state.lock().take_back()
+    }
+
+    /// Writes what waits by the outlet, if it is lent: how many results. `room` is empty, and is again.
+    pub fn write_by_outlet(&self, now: Instant, room: &mut Vec<Delivery>) -> usize {
+        let mut state = self.state.lock();
+        state.is_due = false;
+        // If it is not lent any more, the reader is awake and finds what waits.
+        if !state.is_lent || state.len() == 0 {
+            return 0;
+        }
+        let written = if state.has_results_alone() { state.write_by_outlet(now, room) } else { 0 };
+        if written == 0 || state.has_rest() {
+            wake(state);
+        } else {
+            drop(state);
+        }
+        self.tell_waiting();
+        written
+    }
+
+    /// Waits until there is something, then moves all of it that is ready to the end of `into`. While it waits, the
+    /// outlet is lent if the reader `lends` it; nothing is moved if it came back with something to be written.
     /// Cancel-safe. One reader waits at a time.
-    pub async fn drain(&self, into: &mut Vec<Delivery>) {
+    pub async fn drain(&self, into: &mut Vec<Delivery>, lends: bool) {
         poll_fn(|cx| {
             let before = into.len();
             let mut state = self.state.lock();
+            if state.has_rest() {
+                return Poll::Ready(());
+            }
             state.take_ready(into);
-            if into.len() == before
-                && state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker()))
-            {
+            let waits = into.len() == before;
+            if waits && state.reader.as_ref().is_none_or(|reader| !reader.will_wake(cx.waker())) {
                 state.reader = Some(cx.waker().clone());
+            }
+            if waits && lends {
+                state.lend();
             }
             drop(state);
             // Also if nothing comes of what is taken, others have room now.
             self.tell_waiting();
-            if into.len() == before { Poll::Pending } else { Poll::Ready(()) }
+            if waits { Poll::Pending } else { Poll::Ready(()) }
         })
         .await;
     }
@@ -302,27 +344,114 @@ impl Drop for Waiting<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Delivery, EndReason, Full, Mailbox, MailboxLimits, SubscriptionId};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Instant;
+
     use bytes::Bytes;
+    use futures_util::FutureExt;
+    use parking_lot::Mutex;
+
+    use super::{Delivery, EndReason, Full, Mailbox, MailboxLimits, Outlet, SubscriptionId};
 
     #[tokio::test]
     async fn overflow_is_refused_and_the_end_still_fits() {
         let mailbox = Mailbox::new(MailboxLimits { messages: 2, bytes: 10 });
         let (id, cursor, result) = (SubscriptionId(1), "c".into(), Bytes::from_static(b"1234"));
-        assert_eq!(mailbox.push_next(id, &result, &cursor, 1), Ok(()));
+        assert_eq!(mailbox.push_next(id, &result, &cursor, 1), Ok(false));
         assert_eq!(mailbox.push_next(id, &Bytes::from_static(b"1234567"), &cursor, 2), Err(Full), "bytes");
-        assert_eq!(mailbox.push_next(id, &result, &cursor, 2), Ok(()));
+        assert_eq!(mailbox.push_next(id, &result, &cursor, 2), Ok(false));
         assert_eq!(mailbox.push_next(id, &Bytes::new(), &cursor, 3), Err(Full), "messages");
         mailbox.push_end(id, EndReason::SlowConsumer, &cursor);
         let mut got = Vec::new();
-        mailbox.drain(&mut got).await;
+        mailbox.drain(&mut got, false).await;
         assert_eq!(got.len(), 3);
         assert!(matches!(got[2], Delivery::End { reason: EndReason::SlowConsumer, .. }));
         assert_eq!(
             mailbox.push_next(id, &Bytes::from(vec![b' '; 99]), &cursor, 4),
-            Ok(()),
+            Ok(false),
             "alone it may be large"
         );
+    }
+
+    /// Takes some bytes, and no more until it is told to.
+    #[derive(Debug, Default)]
+    struct Socket {
+        written: Mutex<Vec<u64>>,
+        is_full: AtomicBool,
+    }
+
+    impl Outlet for Socket {
+        fn write(&self, results: &[Delivery]) -> Vec<u8> {
+            let numbers = results.iter().map(|delivery| match delivery {
+                Delivery::Next { result, .. } => u64::from(result[0]),
+                other => panic!("{other:?} is not a result"),
+            });
+            if self.is_full.load(Ordering::Relaxed) {
+                return numbers.map(|number| number as u8).collect();
+            }
+            self.written.lock().extend(numbers);
+            Vec::new()
+        }
+    }
+
+    /// A mailbox, its socket, and a reader that waits and has lent it.
+    fn lent() -> (Mailbox, Arc<Socket>, Vec<Delivery>) {
+        let (mailbox, socket) = (Mailbox::new(MailboxLimits::default()), Arc::new(Socket::default()));
+        mailbox.set_outlet(socket.clone());
+        let mut read = Vec::new();
+        assert!(mailbox.drain(&mut read, true).now_or_never().is_none());
+        (mailbox, socket, read)
+    }
+
+    fn push(mailbox: &Mailbox, number: u8) -> bool {
+        let result = Bytes::from(vec![number]);
+        mailbox.push_next(SubscriptionId(1), &result, &"c".into(), number.into()).unwrap()
+    }
+
+    fn write(mailbox: &Mailbox) -> usize {
+        mailbox.write_by_outlet(Instant::now(), &mut Vec::new())
+    }
+
+    #[test]
+    fn what_comes_while_the_outlet_is_lent_is_due_once_and_written_in_order() {
+        let (mailbox, socket, mut read) = lent();
+        assert_eq!([1, 2, 3].map(|number| push(&mailbox, number)), [true, false, false]);
+        assert_eq!(write(&mailbox), 3);
+        assert!(push(&mailbox, 4));
+        assert_eq!((write(&mailbox), write(&mailbox)), (1, 0));
+        assert_eq!(*socket.written.lock(), [1, 2, 3, 4]);
+        assert!(mailbox.take_back().written.is_some());
+        assert!(!push(&mailbox, 5), "it is the reader's now");
+        assert_eq!(write(&mailbox), 0);
+        mailbox.take(&mut read);
+        assert_eq!(read.len(), 1);
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_is_for_the_reader_to_write_first() {
+        let (mailbox, socket, mut read) = lent();
+        socket.is_full.store(true, Ordering::Relaxed);
+        assert!(push(&mailbox, 1));
+        assert_eq!(write(&mailbox), 1);
+        assert!(!push(&mailbox, 2), "nothing is written past what is left");
+        assert!(mailbox.drain(&mut read, true).now_or_never().is_some());
+        assert!(read.is_empty(), "what is left comes first");
+        assert_eq!(mailbox.take_back().rest, [1]);
+        assert!(mailbox.drain(&mut read, true).now_or_never().is_some());
+        assert_eq!(read.len(), 1);
+        assert!(socket.written.lock().is_empty());
+    }
+
+    #[test]
+    fn an_end_is_the_readers_and_so_is_all_that_waits_with_it() {
+        let (mailbox, socket, mut read) = lent();
+        assert!(push(&mailbox, 1));
+        mailbox.push_end(SubscriptionId(1), EndReason::SlowConsumer, &"c".into());
+        assert_eq!(write(&mailbox), 0);
+        assert!(mailbox.drain(&mut read, true).now_or_never().is_some());
+        assert_eq!(read.len(), 2);
+        assert!(socket.written.lock().is_empty());
     }
 
     #[test]

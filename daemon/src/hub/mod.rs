@@ -1,7 +1,7 @@
 //! Route, project, deliver: from a batch of events to the mailboxes of those who may see them.
 //!
-//! Pure apart from its locks, which are never held across an await: no I/O, no clock, no SQL, no
-//! transport.
+//! Pure apart from its locks, which are never held across an await: no I/O but by outlets that it is lent, no clock,
+//! no SQL, no transport.
 
 mod table;
 
@@ -22,6 +22,8 @@ mod later;
 pub mod mailbox;
 
 mod entry;
+
+pub mod outlet;
 
 pub mod subscribed;
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::audience::Identity;
 use super::dispatch::Hub;
 use super::mailbox::{Bounds, Delivery, EndReason, Mailbox, MailboxLimits, SubscriptionId};
+use super::outlet::Due;
 use super::project::{Constraint, Interest, ParsedEvent, Predicate, Projection, Topic};
 use super::subscribed::Subscribed;
 use crate::event::{Audience, Event, Operation};
@@ -102,7 +103,7 @@ impl Fixture {
                     left -= batch.events.len();
                     let mut next = Some(0);
                     while let Some(from) = next {
-                        next = self.hub.dispatch(&batch, from, 3);
+                        next = self.hub.dispatch(&batch, from, 3, &mut Due::default());
                     }
                 }
                 Step::Start(cursor) => self.hub.start(&cursor),
@@ -124,7 +125,7 @@ impl Client {
             return Vec::new();
         }
         let mut deliveries = Vec::new();
-        self.mailbox.drain(&mut deliveries).await;
+        self.mailbox.drain(&mut deliveries, false).await;
         let text = |delivery| match delivery {
             Delivery::Next { result, .. } | Delivery::Whole { result, .. } => {
                 String::from_utf8(result.to_vec()).unwrap()
@@ -250,7 +251,7 @@ async fn a_full_mailbox_ends_its_subscription_with_the_cursor_before_the_lost_ev
     assert_eq!(fast.read().await.len(), 5, "a slow neighbour costs nothing");
 
     let mut deliveries = Vec::new();
-    slow.mailbox.drain(&mut deliveries).await;
+    slow.mailbox.drain(&mut deliveries, false).await;
     let [Delivery::Next { .. }, Delivery::Next { cursor: last, .. }, Delivery::End { reason, cursor, .. }] =
         deliveries.as_slice()
     else {

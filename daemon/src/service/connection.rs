@@ -13,6 +13,7 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{BySubscription, CursorText, Delivery, Mailbox, SubscriptionId};
+use crate::hub::outlet::{Outlet, Returned};
 use crate::hub::project::Interest;
 use crate::source::cursor::Cursor;
 
@@ -157,17 +158,33 @@ impl Connection {
         }
     }
 
+    /// A way into the client's socket, which is lent from now on while [`Connection::drain`] waits.
+    pub fn set_outlet(&self, outlet: Arc<dyn Outlet>) {
+        self.mailbox.set_outlet(outlet);
+    }
+
+    /// Takes the outlet back. To be called whenever [`Connection::drain`] was polled, before anything is written.
+    pub fn take_back(&self) -> Returned {
+        self.mailbox.take_back()
+    }
+
     /// Waits until the mailbox holds something, then moves all of it to the end of `into`, after the
-    /// acknowledgements. Cancel-safe. Waits for ever on a connection without subscriptions.
+    /// acknowledgements. Moves nothing if the outlet came back with something to be written. Cancel-safe. Waits for ever on a connection without subscriptions.
     pub async fn drain(&mut self, into: &mut Vec<Delivery>) {
         if !self.acknowledgements.is_empty() {
             into.append(&mut self.acknowledgements);
             return;
         }
         let before = into.len();
+        // Whatever is more than to write results is the reader's.
+        let lends = self.throttles.is_empty() && self.rationed.is_none() && self.places.is_none();
         while into.len() == before {
             tokio::select! {
-                () = self.mailbox.drain(into) => {}
+                () = self.mailbox.drain(into, lends) => {
+                    if into.len() == before {
+                        return;
+                    }
+                }
                 () = self.throttles.wait(), if !self.throttles.is_empty() => {}
             }
             let position = self.look_again(into);
@@ -248,6 +265,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        // The socket may be somebody else's next.
+        self.mailbox.take_back();
         let all: Vec<SubscriptionId> = self.live.keys().copied().collect();
         all.into_iter().for_each(|subscription| self.complete(subscription));
     }

@@ -11,6 +11,8 @@ mod database;
 
 mod node;
 
+mod outlet;
+
 use std::sync::Arc;
 
 use client::Client;
@@ -39,6 +41,8 @@ struct Met {
     crashes: usize,
     reloads: usize,
     in_the_middle: usize,
+    written: usize,
+    rests: usize,
     reads_of_memory: u64,
     reads: u64,
 }
@@ -60,8 +64,8 @@ fn every_history_is_exact_or_ends_in_a_declared_gap() {
         assert!(ran.is_ok(), "the schedule with TIDINGS_SEED={seed} fails");
     }
     println!("{schedules} schedules: {met:?}");
-    let counts =
-        [met.resumes, met.gaps, met.crashes, met.reloads, met.in_the_middle].map(|count| count as u64);
+    let counts = [met.resumes, met.gaps, met.crashes, met.reloads, met.in_the_middle, met.written, met.rests]
+        .map(|count| count as u64);
     let all_met =
         counts.iter().chain([&met.overflows, &met.reads_of_memory, &met.reads]).all(|count| *count > 0);
     assert!(schedules < 100 || all_met, "{met:?}");
@@ -89,11 +93,12 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
         match random.random_range(0..100) {
             0..35 => database.lock().work(&mut random),
             35..55 => nodes[which].poll(random.random_range(1..8)),
-            55..70 => {
+            55..62 => nodes[which].write(),
+            62..72 => {
                 let client = random.random_range(0..clients.len());
-                clients[client].read().await;
+                clients[client].read(random.random()).await;
             }
-            70..80 => {
+            72..80 => {
                 let client = random.random_range(0..clients.len());
                 let upto = random.random_range(0..6);
                 clients[client].leave(upto).await;
@@ -119,11 +124,12 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
     }
     for _ in 0..200 {
         for client in &mut clients {
-            client.read().await;
+            client.read(random.random()).await;
             if client.has_ended() {
                 client.come(&nodes[0], &mut random);
             }
         }
+        nodes.iter_mut().for_each(Node::write);
         for _ in 0..20 {
             tokio::task::yield_now().await;
         }
@@ -134,6 +140,8 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
         met.resumes += client.resumes;
         met.gaps += client.gaps;
         met.in_the_middle += client.in_the_middle;
+        met.written += client.written;
+        met.rests += client.rests;
     }
     for [memory, table] in nodes.iter().map(Node::reads) {
         met.reads_of_memory += memory;

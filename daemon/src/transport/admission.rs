@@ -121,6 +121,11 @@ impl Admission {
         &self.kicked
     }
 
+    /// Where bytes handed to the socket are counted.
+    pub fn written(&self) -> &Counter {
+        &self.written
+    }
+
     /// Counts bytes handed to the socket.
     pub fn wrote(&self, bytes: usize) {
         self.written.inc_by(bytes as u64);

@@ -57,6 +57,17 @@ impl Interruptions {
         self.said = Instant::now();
     }
 
+    /// It said something at that time, which may have been before this is told.
+    pub fn said_at(&mut self, at: Instant) {
+        self.said = at;
+        self.sources.open().alarm.as_mut().reset(at + KEEP_ALIVE);
+    }
+
+    /// Whether it has been silent for the time of a keep-alive.
+    pub fn is_silent(&self) -> bool {
+        self.said.elapsed() >= KEEP_ALIVE
+    }
+
     /// Waits for the next one. Cancel-safe.
     pub async fn next(&mut self) -> Interruption {
         loop {

@@ -27,12 +27,16 @@ mod lasting;
 
 mod stage;
 
+mod shared;
+
 mod speak;
 
 pub use bind::{Accepted, BindError, Listening, SocketFile};
 pub use lasting::{Flow, Lasting};
 pub use presence::{Presence, UnderWay};
 pub use seat::Seat;
+use shared::SharedSocket;
+pub use shared::Tap;
 use speak::{House, Version};
 use stage::Stage;
 
@@ -116,8 +120,12 @@ impl Reception {
                 (Accepted::Tcp(socket, _), Some(tls)) => {
                     Stage::next(reception.receive_encrypted(socket, tls, peer, place))
                 }
-                (Accepted::Tcp(socket, _), None) => reception.receive_plain(socket, peer, place),
-                (Accepted::Unix(socket), _) => reception.receive_plain(socket, peer, place),
+                (Accepted::Tcp(socket, _), None) => {
+                    let socket = SharedSocket::new(socket);
+                    let tap = Some(socket.tap());
+                    reception.receive_plain(socket, tap, peer, place)
+                }
+                (Accepted::Unix(socket), _) => reception.receive_plain(socket, None, peer, place),
             };
             shared.shutdown.spawn(received.run());
         }
@@ -144,7 +152,7 @@ impl Reception {
                 self.count_handshake("ok");
                 let version = if speaks_http2(&socket) { Version::Http2 } else { Version::Http1 };
                 let arrival = Arrival { peer, encrypted: true, door: self.shared.door };
-                self.converse(socket, arrival, presence, version)
+                self.converse(socket, None, arrival, presence, version)
             }
             Err(error) => {
                 self.count_handshake("failed");
@@ -154,14 +162,14 @@ impl Reception {
         }
     }
 
-    fn receive_plain<S>(&self, socket: S, peer: Peer, place: SocketPlace) -> Stage
+    fn receive_plain<S>(&self, socket: S, tap: Option<Tap>, peer: Peer, place: SocketPlace) -> Stage
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let presence = Presence::new(&self.shared.limits);
         let watched = self.watch(socket, presence.clone(), place);
         let arrival = Arrival { peer, encrypted: false, door: self.shared.door };
-        self.converse(watched, arrival, presence, Version::Unknown)
+        self.converse(watched, tap, arrival, presence, Version::Unknown)
     }
 
     fn watch<S>(&self, socket: S, presence: Presence, place: SocketPlace) -> Watched<S> {
@@ -169,11 +177,18 @@ impl Reception {
         Watched::new(socket, self.shared.limits.write_stall, presence, seat)
     }
 
-    fn converse<S>(&self, socket: S, arrival: Arrival, presence: Presence, version: Version) -> Stage
+    fn converse<S>(
+        &self,
+        socket: S,
+        tap: Option<Tap>,
+        arrival: Arrival,
+        presence: Presence,
+        version: Version,
+    ) -> Stage
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let service = speak::Service::new(self.shared.router.clone(), arrival, presence);
+        let service = speak::Service::new(self.shared.router.clone(), arrival, presence, tap);
         self.shared.house.clone().serve(socket, service, version)
     }
 

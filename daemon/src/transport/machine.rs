@@ -193,6 +193,6 @@ pub fn told(machine: &mut dyn Machine, message: &str) -> String {
 #[cfg(test)]
 pub fn result_text(machine: &mut dyn Machine, subscription: u64, result: &[u8]) -> Option<String> {
     let mut frames = Vec::new();
-    machine.operations().result(&mut frames, SubscriptionId(subscription), result, "c");
+    machine.operations().running().result(&mut frames, SubscriptionId(subscription), result, "c");
     frame::tests::ws_texts(frames).pop()
 }

@@ -49,7 +49,7 @@ impl Transport for Multiparts {
 ///
 /// Clients see a part once the delimiter after it has come, so it is written with the part (M3); what
 /// is open is always the next part, or the end.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Multipart {
     media_type: &'static str,
     delimiter: &'static str,

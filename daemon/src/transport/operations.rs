@@ -1,6 +1,9 @@
 //! The operations of one socket: which ids are taken, and by what.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::frame;
 use super::machine::Action;
@@ -12,22 +15,35 @@ use crate::hub::mailbox::{BySubscription, SubscriptionId};
 pub struct Operations {
     max: usize,
     by_id: HashMap<Box<str>, SubscriptionId>,
-    running: BySubscription<Running>,
+    running: Running,
     /// Operations that are being authorized; their ids are taken.
     authorizing: HashSet<Box<str>>,
 }
 
+/// The operations that run. Cheap to clone, for who writes their results.
+#[derive(Debug, Clone, Default)]
+pub struct Running(Arc<Mutex<BySubscription<Operation>>>);
+
 #[derive(Debug)]
-struct Running {
+struct Operation {
     id: Box<str>,
     /// The start of every message with a result.
     prefix: Box<str>,
 }
 
+impl Running {
+    /// Appends a result as a message; nothing if the client has ended the subscription.
+    pub fn result(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8], cursor: &str) {
+        if let Some(operation) = self.0.lock().get(&subscription) {
+            frame::ws_result(into, &operation.prefix, result, cursor);
+        }
+    }
+}
+
 impl Operations {
     /// None yet, and never more than `max`.
     pub fn new(max: usize) -> Self {
-        Self { max, by_id: HashMap::new(), running: BySubscription::default(), authorizing: HashSet::new() }
+        Self { max, by_id: HashMap::new(), running: Running::default(), authorizing: HashSet::new() }
     }
 
     /// Whether an id is taken.
@@ -40,7 +56,7 @@ impl Operations {
     /// # Errors
     /// If there is not.
     pub fn admit(&self) -> Result<(), ClientError> {
-        if self.running.len() + self.authorizing.len() < self.max {
+        if self.running.0.lock().len() + self.authorizing.len() < self.max {
             Ok(())
         } else {
             Err(ClientError::TooManySubscriptions(self.max))
@@ -50,7 +66,7 @@ impl Operations {
     /// The client ends an operation: what is left to do, if it was there. Nothing more is sent for it.
     pub fn remove(&mut self, id: &str) -> Option<Action> {
         if let Some(subscription) = self.by_id.remove(id) {
-            self.running.remove(&subscription);
+            self.running.0.lock().remove(&subscription);
             return Some(Action::Complete(subscription));
         }
         self.authorizing.take(id).map(Action::Abandon)
@@ -69,26 +85,24 @@ impl Operations {
     /// The operation has become a subscription, whose results have this prefix.
     pub fn subscribed(&mut self, id: Box<str>, subscription: SubscriptionId, prefix: Box<str>) {
         self.by_id.insert(id.clone(), subscription);
-        self.running.insert(subscription, Running { id, prefix });
+        self.running.0.lock().insert(subscription, Operation { id, prefix });
     }
 
-    /// Appends a result as a message; nothing if the client has ended the subscription.
-    pub fn result(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8], cursor: &str) {
-        if let Some(running) = self.running.get(&subscription) {
-            frame::ws_result(into, &running.prefix, result, cursor);
-        }
+    /// Those that run.
+    pub fn running(&self) -> &Running {
+        &self.running
     }
 
-    /// The same for a complete result.
+    /// Appends a complete result as a message; nothing if the client has ended the subscription.
     pub fn whole(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8]) {
-        if let Some(running) = self.running.get(&subscription) {
+        if let Some(running) = self.running.0.lock().get(&subscription) {
             frame::ws_whole(into, &running.prefix, result);
         }
     }
 
     /// The hub has ended a subscription: its id, unless the client has ended it.
     pub fn ended(&mut self, subscription: SubscriptionId) -> Option<Box<str>> {
-        let running = self.running.remove(&subscription)?;
+        let running = self.running.0.lock().remove(&subscription)?;
         self.by_id.remove(&running.id);
         Some(running.id)
     }

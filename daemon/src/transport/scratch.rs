@@ -22,6 +22,8 @@ static KEPT: &LocalKey<Spares<u8, KEPT_BYTES_MAX>> = &SPARES;
 pub struct Scratch {
     /// Begins with room for the head of a chunk.
     bytes: Vec<u8>,
+    /// The rest of a chunk that was begun by somebody else, mostly nothing.
+    rest: Vec<u8>,
 }
 
 impl Scratch {
@@ -36,7 +38,17 @@ impl Scratch {
         &mut self.bytes
     }
 
-    /// How many bytes it holds.
+    /// Begins with the rest of another chunk.
+    pub fn go_on_with(&mut self, rest: Vec<u8>) {
+        self.rest = rest;
+    }
+
+    /// Whether it begins so.
+    pub fn has_rest(&self) -> bool {
+        !self.rest.is_empty()
+    }
+
+    /// How many bytes it holds, besides such a rest.
     pub fn len(&self) -> usize {
         self.bytes.len().saturating_sub(CHUNK_HEAD_BYTES)
     }
@@ -56,10 +68,13 @@ impl Scratch {
         self.bytes.get(CHUNK_HEAD_BYTES..).unwrap_or_default()
     }
 
-    /// What it holds as a chunk of a body (RFC 9112, section 7.1). It must hold something, as an empty chunk is
-    /// the last.
+    /// What it holds as a chunk of a body (RFC 9112, section 7.1), behind the rest of another. It must hold something, as
+    /// an empty chunk is the last.
     pub fn as_chunk(&mut self) -> &[u8] {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        if self.is_empty() {
+            return &self.rest;
+        }
         let mut left = self.len();
         self.bytes.extend_from_slice(CHUNK_END);
         let mut start = CHUNK_HEAD_BYTES - CHUNK_END.len();
@@ -68,6 +83,10 @@ impl Scratch {
             start -= 1;
             self.bytes[start] = DIGITS[left % DIGITS.len()];
             left /= DIGITS.len();
+        }
+        if !self.rest.is_empty() {
+            self.rest.extend_from_slice(&self.bytes[start..]);
+            return &self.rest;
         }
         &self.bytes[start..]
     }

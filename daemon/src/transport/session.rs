@@ -16,6 +16,7 @@ use super::Endpoint;
 use super::address::ClientAddress;
 use super::admission::Admission;
 use super::gate::Gate;
+use super::listener::Tap;
 use super::machine::{Action, Close, Machine, Operation, Phase};
 use super::scratch::Scratch;
 use super::websocket::Socket;
@@ -56,6 +57,8 @@ pub struct Session {
     client: Option<Client>,
     awaits_pong: bool,
     named_cursor: Instant,
+    /// Another way to write to the socket, if it has one.
+    tap: Option<Tap>,
 }
 
 /// Who a session is for.
@@ -91,11 +94,12 @@ impl Session {
         admission: Admission,
         presented: Presented,
         machine: Box<dyn Machine>,
+        tap: Option<Tap>,
     ) -> Self {
         let named_cursor = Instant::now();
         let presented = Some(presented);
         let (client, awaits_pong) = (None, false);
-        Self { endpoint, address, admission, presented, machine, client, awaits_pong, named_cursor }
+        Self { endpoint, address, admission, presented, machine, client, awaits_pong, named_cursor, tap }
     }
 
     /// Runs until the client or the daemon has had enough.
@@ -133,7 +137,11 @@ impl Session {
         let mut turn = Gate::new(self.endpoint.shutdown().turn());
         let mut deliveries = Vec::new();
         loop {
-            let ended = match self.wake(socket, &mut ping, &mut turn, start, &mut deliveries).await {
+            let wake = self.wake(socket, &mut ping, &mut turn, start, &mut deliveries).await;
+            if let Err(end) = self.take_back(socket).await {
+                return end;
+            }
+            let ended = match wake {
                 Wake::Deliveries => self.deliver(socket, &mut deliveries).await,
                 // What is rare is in a box: no socket has room for it meanwhile.
                 Wake::Message(message) => Box::pin(self.take(socket, message)).await,

@@ -76,7 +76,7 @@ fn spread_retry_ms() -> u64 {
 }
 
 /// A stream as server-sent events.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Sse {
     /// Whether the client wants to see signs of life as events of their own (S23).
     named: bool,

@@ -8,11 +8,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 use futures_util::{FutureExt, StreamExt, stream};
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 
 use super::admission::Admission;
 use super::interruptions::{Interruption, Interruptions};
-use super::listener::Lasting;
+use super::listener::{Lasting, Tap};
 use super::scratch::Scratch;
 use super::{Endpoint, parameters};
 use crate::error::ClientError;
@@ -20,6 +21,7 @@ use crate::graphql::error::GraphQLError;
 use crate::graphql::request::Request as GraphQLRequest;
 use crate::hub::audience::Identity;
 use crate::hub::mailbox::{self, Delivery, SubscriptionId};
+use crate::hub::outlet::Outlet;
 use crate::service::{Answer, Connection};
 
 /// A stream that has named no cursor for this long does so with its next keep-alive; with the
@@ -27,7 +29,7 @@ use crate::service::{Answer, Connection};
 pub const CURSOR_AGE: Duration = Duration::from_secs(48);
 
 /// The bytes of everything that a stream says. Each call appends something whole.
-pub trait Format: Send + 'static {
+pub trait Format: Copy + std::fmt::Debug + Send + Sync + 'static {
     /// The transport's name in metrics and logs.
     const LABEL: &'static str;
 
@@ -68,6 +70,29 @@ pub trait Format: Send + 'static {
     fn leave(&self, into: &mut Vec<u8>);
 }
 
+/// The way of results into a socket that is lent.
+#[derive(Debug)]
+struct StreamOutlet<F> {
+    format: F,
+    tap: Tap,
+    written: Counter,
+}
+
+impl<F: Format> Outlet for StreamOutlet<F> {
+    fn write(&self, results: &[Delivery]) -> Vec<u8> {
+        let mut scratch = Scratch::default();
+        let bytes = scratch.bytes();
+        bytes.reserve(extent::<F>(results));
+        for delivery in results {
+            if let Delivery::Next { result, cursor, .. } = delivery {
+                self.format.result(bytes, result, cursor);
+            }
+        }
+        self.written.inc_by(scratch.len() as u64);
+        self.tap.write(scratch.as_chunk()).to_vec()
+    }
+}
+
 /// Runs the operation of a request, after the event that the client names by the format's own means.
 ///
 /// # Errors
@@ -89,7 +114,8 @@ pub async fn open<F: Format>(
     endpoint.ready().await?;
     admission.enter(&identity, &address)?;
     admission.operation()?;
-    Ok(execute(endpoint, admission, identity, &request, format).await)
+    let tap = head.extensions.get::<Tap>().cloned();
+    Ok(execute(endpoint, admission, identity, &request, format, tap).await)
 }
 
 async fn execute<F: Format>(
@@ -98,6 +124,7 @@ async fn execute<F: Format>(
     identity: Arc<Identity>,
     request: &GraphQLRequest,
     format: F,
+    tap: Option<Tap>,
 ) -> Response {
     // S3: an error before execution is a result like any other, not a status.
     let refused = |admission: &Admission, errors: &[GraphQLError]| {
@@ -129,6 +156,10 @@ async fn execute<F: Format>(
             let begins = connection.begins_with_rows(subscription);
             format.live(&mut opening, if begins { "" } else { &cursor });
             let media_type = format.media_type();
+            if let Some(tap) = tap {
+                let written = admission.written().clone();
+                connection.set_outlet(Arc::new(StreamOutlet { format, tap, written }));
+            }
             let stream = OperationStream {
                 format,
                 opening: Some(opening),
@@ -143,6 +174,18 @@ async fn execute<F: Format>(
             respond_lasting(media_type, stream)
         }
     }
+}
+
+/// Bytes that deliveries take, more or less.
+fn extent<F: Format>(deliveries: &[Delivery]) -> usize {
+    let extent = deliveries.iter().map(|delivery| match delivery {
+        Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
+            result.len() + 2 * cursor.len() + F::OVERHEAD
+        }
+        Delivery::Begun { .. } => 0,
+        Delivery::End { .. } => 512,
+    });
+    extent.sum()
 }
 
 /// A stream that is over as soon as it has begun.
@@ -211,19 +254,10 @@ impl<F: Format> Steps for OperationStream<F> {
         if self.over {
             return false;
         }
-        match self.opening.take() {
-            Some(opening) => into.bytes().extend_from_slice(&opening),
-            None => match self.wake().await {
-                Wake::Deliveries(deliveries) => {
-                    self.frames(into.bytes(), &deliveries);
-                    mailbox::give_back(deliveries);
-                }
-                Wake::Interruption(Interruption::Silence) => self.keep_alive(into.bytes()),
-                Wake::Interruption(Interruption::Over(error)) => {
-                    self.end(into.bytes(), &error, error.to_graphql());
-                }
-                Wake::Interruption(Interruption::Leave) => self.leave(into.bytes()),
-            },
+        if let Some(opening) = self.opening.take() {
+            into.bytes().extend_from_slice(&opening);
+        } else {
+            while !self.go_on(into).await {}
         }
         self.interruptions.said();
         self.admission.wrote(into.len());
@@ -232,6 +266,34 @@ impl<F: Format> Steps for OperationStream<F> {
 }
 
 impl<F: Format> OperationStream<F> {
+    /// Says what is next, if it is something.
+    async fn go_on(&mut self, into: &mut Scratch) -> bool {
+        let wake = self.wake().await;
+        let returned = self.connection.take_back();
+        into.go_on_with(returned.rest);
+        if let Some(written) = returned.written.map(Instant::from_std) {
+            self.named_cursor = written;
+            self.interruptions.said_at(written);
+        }
+        match wake {
+            Wake::Deliveries(deliveries) => {
+                self.frames(into.bytes(), &deliveries);
+                mailbox::give_back(deliveries);
+            }
+            Wake::Interruption(Interruption::Silence) => {
+                if !self.interruptions.is_silent() {
+                    return into.has_rest();
+                }
+                self.keep_alive(into.bytes());
+            }
+            Wake::Interruption(Interruption::Over(error)) => {
+                self.end(into.bytes(), &error, error.to_graphql());
+            }
+            Wake::Interruption(Interruption::Leave) => self.leave(into.bytes()),
+        }
+        true
+    }
+
     async fn wake(&mut self) -> Wake {
         let mut deliveries = Vec::new();
         tokio::select! {
@@ -243,14 +305,7 @@ impl<F: Format> OperationStream<F> {
     }
 
     fn frames(&mut self, bytes: &mut Vec<u8>, deliveries: &[Delivery]) {
-        let extent = deliveries.iter().map(|delivery| match delivery {
-            Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
-                result.len() + 2 * cursor.len() + F::OVERHEAD
-            }
-            Delivery::Begun { .. } => 0,
-            Delivery::End { .. } => 512,
-        });
-        bytes.reserve(extent.sum());
+        bytes.reserve(extent::<F>(deliveries));
         for delivery in deliveries {
             match delivery {
                 Delivery::Next { result, cursor, .. } => self.format.result(bytes, result, cursor),

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use super::legacy_ws::{self, LegacyWs};
-use super::listener::UnderWay;
+use super::listener::{Tap, UnderWay};
 use super::machine::{Close, Machine};
 use super::refusal::refuse;
 use super::session::{Session, leave};
@@ -104,5 +104,6 @@ fn enter(endpoint: Endpoint, head: &Parts, subprotocol: Option<&Subprotocol>) ->
     let address = endpoint.arrive(head).map_err(refused)?;
     let admission = endpoint.admit(subprotocol.name).map_err(refused)?;
     let (presented, machine) = (endpoint.presented(head), (subprotocol.machine)(endpoint.limits()));
-    Ok(Box::new(Session::new(endpoint, address, admission, presented, machine)))
+    let tap = head.extensions.get::<Tap>().cloned();
+    Ok(Box::new(Session::new(endpoint, address, admission, presented, machine, tap)))
 }

@@ -5,6 +5,8 @@ mod addresses;
 
 mod admin;
 
+mod direct;
+
 mod frames;
 
 mod headers;

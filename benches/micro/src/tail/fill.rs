@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use tidings_daemon::hub::dispatch::Hub;
+use tidings_daemon::hub::outlet::Due;
 use tidings_daemon::metrics::Metrics;
 use tidings_daemon::source::postgres::{PostgresOptions, PostgresSource};
 use tidings_daemon::source::{Source, Step};
@@ -115,7 +116,7 @@ async fn once(arguments: &Arguments, client: &Client) -> Result<Measured> {
         ensure!(ids.all(|id| std::mem::replace(&mut last_id, id) < id), "an id twice, or out of order");
         let mut next = Some(0);
         while let Some(from) = next {
-            next = hub.dispatch(&batch, from, usize::MAX);
+            next = hub.dispatch(&batch, from, usize::MAX, &mut Due::default());
         }
     }
     let (took, own) = (began.elapsed().as_secs_f64(), thread_cpu().saturating_sub(own));

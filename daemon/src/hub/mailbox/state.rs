@@ -1,19 +1,23 @@
 //! What a mailbox holds, and in which order it is taken out.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::task::Waker;
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::MailboxLimits;
+use super::queue::Queue;
 use crate::hub::delivery::{self, CursorText, Delivery, SubscriptionId};
 use crate::hub::entry::Entry;
 use crate::hub::initial::{Begun, Initial, Rows};
+use crate::hub::outlet::{Outlet, Returned};
 
 #[derive(Debug, Default)]
 pub(super) struct State {
     /// What has not been looked at yet.
-    pub(super) queue: VecDeque<Entry>,
+    pub(super) queue: Queue<Entry>,
     /// How many of these are not [`Entry::Now`].
     pub(super) later: usize,
     /// By subscription: what waits because its first is still being made. None is empty.
@@ -30,6 +34,13 @@ pub(super) struct State {
     pub(super) reader: Option<Waker>,
     /// Number of the event that was pushed last, see [`Mailbox::is_quiet_since`].
     pub(super) last_event: u64,
+    /// The way into the socket, if there is one besides the reader's.
+    pub(super) outlet: Option<Arc<dyn Outlet>>,
+    /// Whether it may be taken: the reader waits, and has nothing to write.
+    pub(super) is_lent: bool,
+    /// Whether somebody is about to take it.
+    pub(super) is_due: bool,
+    returned: Returned,
 }
 
 /// No allocation is larger than an `isize`.
@@ -48,6 +59,41 @@ impl State {
             && self.bytes <= limits.bytes.cast_signed() / 2
     }
 
+    /// Whether all that waits is results that are there.
+    pub(super) fn has_results_alone(&self) -> bool {
+        let is_result = |entry: &Entry| matches!(entry, Entry::Now(Delivery::Next { .. }));
+        self.later == 0 && self.held_entries == 0 && self.replayed == 0 && self.queue.iter().all(is_result)
+    }
+
+    /// Lends the outlet, if there is one.
+    pub(super) fn lend(&mut self) {
+        self.is_lent = self.outlet.is_some();
+    }
+
+    /// Takes the outlet back.
+    pub(super) fn take_back(&mut self) -> Returned {
+        self.is_lent = false;
+        std::mem::take(&mut self.returned)
+    }
+
+    /// Whether the outlet came back with something to be written.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.returned.rest.is_empty()
+    }
+
+    /// Writes what waits by the outlet, which is lent: how many results. If something is left, it is lent no more.
+    pub(super) fn write_by_outlet(&mut self, now: Instant, room: &mut Vec<Delivery>) -> usize {
+        let Some(outlet) = &self.outlet else { return 0 };
+        let outlet = outlet.clone();
+        self.take_ready(room);
+        let rest = outlet.write(room);
+        let count = room.len();
+        room.clear();
+        self.is_lent = rest.is_empty();
+        self.returned = Returned { rest, written: Some(now) };
+        count
+    }
+
     /// Takes what is ready. A result that is still being made holds back its own subscription only.
     pub(super) fn take_ready(&mut self, into: &mut Vec<Delivery>) {
         if into.capacity() == 0 && self.len() + self.replayed > 0 {
@@ -56,7 +102,7 @@ impl State {
         // The usual case, which every delivery passes through.
         if self.later == 0 && self.held_entries == 0 {
             let mut taken = 0;
-            into.extend(self.queue.drain(..).filter_map(|entry| match entry {
+            into.extend(self.queue.drain().filter_map(|entry| match entry {
                 Entry::Now(delivery) => {
                     if let Delivery::Next { result, .. } = &delivery {
                         taken += size(result);
@@ -67,7 +113,7 @@ impl State {
             }));
             self.bytes -= taken;
             // A burst must not pin its high-water mark for the life of the connection.
-            self.queue.shrink_to(64);
+            self.queue.shrink();
             return;
         }
         let mut held = std::mem::take(&mut self.held);
@@ -82,7 +128,7 @@ impl State {
             false
         });
         self.later = 0;
-        for entry in std::mem::take(&mut self.queue) {
+        for entry in std::mem::take(&mut self.queue).drain() {
             let subscription = entry.subscription();
             let waiting = match held.get_mut(&subscription) {
                 Some(before) => {

@@ -86,7 +86,7 @@ async fn a_reader_may_be_faster_than_the_news_of_a_result() {
         let promise = slow.take(id);
         let keeping = std::thread::spawn(move || promise.keep(Outcome::Shown(Bytes::from_static(b"x"))));
         let mut read = Vec::new();
-        while client.mailbox.drain(&mut read).now_or_never().is_none() {}
+        while client.mailbox.drain(&mut read, false).now_or_never().is_none() {}
         assert_eq!(read.len(), 1);
         keeping.join().unwrap();
     }

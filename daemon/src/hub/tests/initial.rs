@@ -10,6 +10,7 @@ use crate::event::Event;
 use crate::hub::audience::Identity;
 use crate::hub::initial::{Beginning, Duty, Rows};
 use crate::hub::mailbox::{Delivery, EndReason, Mailbox, MailboxLimits, SubscriptionId};
+use crate::hub::outlet::Due;
 use crate::hub::project::{Interest, Topic};
 use crate::hub::promise::{Deferral, Outcome, Promise};
 use crate::hub::subscribed::Subscribed;
@@ -89,7 +90,7 @@ impl Stream {
     /// What is in the mailbox, each with its cursor.
     async fn read(&self) -> Vec<(String, Option<Cursor>)> {
         let mut deliveries = Vec::new();
-        self.mailbox.drain(&mut deliveries).await;
+        self.mailbox.drain(&mut deliveries, false).await;
         let told = |delivery| {
             let (text, cursor) = match delivery {
                 Delivery::Next { result, cursor, .. } | Delivery::Whole { result, cursor, .. } => {
@@ -156,13 +157,13 @@ async fn the_stream_may_be_behind_the_rows() {
     };
     // Pages of one batch that ends after the moment.
     let first = batch(&start, "8:8:", &[1, 2, 3, 4], false);
-    assert_eq!(stream.fixture.hub.dispatch(&first, 0, 10), None);
+    assert_eq!(stream.fixture.hub.dispatch(&first, 0, 10, &mut Due::default()), None);
     let read = stream.read().await;
     assert_eq!(read.len(), 1);
     let within = |upto| Some(Within { snapshot: Arc::new("8:8:".parse().unwrap()), upto });
     assert_eq!(read[0], (r#"{"id":3"#.to_owned(), Some(Cursor { within: within(3), ..moment.clone() })));
     let second = batch(&first.end(), "8:8:", &[5, 6, 7], true);
-    assert_eq!(stream.fixture.hub.dispatch(&second, 0, 10), None);
+    assert_eq!(stream.fixture.hub.dispatch(&second, 0, 10, &mut Due::default()), None);
     let read = stream.read().await;
     assert_eq!(read[0], (r#"{"id":6"#.to_owned(), Some(Cursor { within: within(6), ..moment })));
     let end = Cursor { top: 7, seen: Arc::new(Snapshot::new(8, Vec::new())), ..start };
@@ -178,7 +179,7 @@ async fn xids_that_a_crash_gave_out_again_are_not_in_the_rows() {
     let event = |id| Event { id, xid: 6, ..chat("{}") };
     let snapshot = Arc::new("7:7:".parse().unwrap());
     let batch = Batch { events: vec![event(2), event(3)], start, snapshot, last: true };
-    stream.fixture.hub.dispatch(&batch, 0, 10);
+    stream.fixture.hub.dispatch(&batch, 0, 10, &mut Due::default());
     assert_eq!(stream.texts().await, ["a", "Begun(1)", r#"{"id":3"#]);
 }
 

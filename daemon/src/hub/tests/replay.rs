@@ -44,7 +44,7 @@ async fn offered(parts: usize) -> Delivery {
     let moment = Moment { history: 7, snapshot, top: 9, last_id: 9, floor: None, ids: Some((9, 9)) };
     group.offer(&hub, &[Event { id: 9, xid: 80, ..chat("{}") }], &moment);
     let mut deliveries = Vec::new();
-    mailbox.drain(&mut deliveries).await;
+    mailbox.drain(&mut deliveries, false).await;
     deliveries.remove(0)
 }
 

@@ -10,6 +10,7 @@ use rand::rngs::StdRng;
 
 use super::database::{CHANNELS, Database};
 use super::node::Node;
+use super::outlet::Socket;
 use crate::hub::audience::Identity;
 use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::{CursorText, Delivery, EndReason, Mailbox, MailboxLimits, SubscriptionId};
@@ -40,10 +41,14 @@ pub(super) struct Client {
     pub(super) resumes: usize,
     pub(super) gaps: usize,
     pub(super) in_the_middle: usize,
+    /// What was written past its reader, and how often some of it was left to the reader.
+    pub(super) written: usize,
+    pub(super) rests: usize,
 }
 
 struct Stream {
     hub: Arc<Hub>,
+    socket: Arc<Socket>,
     mailbox: Arc<Mailbox>,
     subscribed: Arc<Subscribed>,
 }
@@ -68,6 +73,8 @@ impl Client {
             resumes: 0,
             gaps: 0,
             in_the_middle: 0,
+            written: 0,
+            rests: 0,
         }
     }
 
@@ -90,6 +97,8 @@ impl Client {
         let (hub, identity) = (node.hub.clone(), Arc::new(Identity::default()));
         let limits = MailboxLimits { messages: random.random_range(2..=self.limits.messages), ..self.limits };
         let mailbox = Arc::new(Mailbox::new(limits));
+        let socket = Arc::new(Socket::new(random.random()));
+        mailbox.set_outlet(socket.clone());
         let subscribed = match &self.cursor {
             Some(cursor) => {
                 let cursor = Cursor::decode(cursor).unwrap();
@@ -107,7 +116,7 @@ impl Client {
                 begun
             }
         };
-        self.stream = Some(Stream { hub, mailbox, subscribed });
+        self.stream = Some(Stream { hub, socket, mailbox, subscribed });
     }
 
     fn interest(&self) -> Interest {
@@ -130,24 +139,28 @@ impl Client {
         true
     }
 
-    /// Reads what there is.
-    pub(super) async fn read(&mut self) {
-        let Some(stream) = &self.stream else { return };
-        let mut deliveries = Vec::new();
+    /// Reads what there is, and may lend its socket until it reads again.
+    pub(super) async fn read(&mut self, lends: bool) {
         // Once more than what was ready: a reader that waits takes its turn.
         tokio::task::yield_now().await;
-        if stream.mailbox.drain(&mut deliveries).now_or_never().is_some() {
-            deliveries.into_iter().for_each(|delivery| self.take(delivery));
-        }
+        let Some(stream) = &self.stream else { return };
+        let returned = stream.mailbox.take_back();
+        let mut deliveries = stream.socket.go_on(&returned);
+        self.written += deliveries.len();
+        self.rests += usize::from(!returned.rest.is_empty());
+        let _ = stream.mailbox.drain(&mut deliveries, lends).now_or_never();
+        deliveries.into_iter().for_each(|delivery| self.take(delivery));
     }
 
     /// Leaves after a few of what waits.
     pub(super) async fn leave(&mut self, upto: usize) {
         let Some(stream) = self.stream.take() else { return };
-        let mut deliveries = Vec::new();
-        if stream.mailbox.drain(&mut deliveries).now_or_never().is_some() {
-            deliveries.into_iter().take(upto).for_each(|delivery| self.take(delivery));
-        }
+        // What has left for it arrives.
+        let received = stream.socket.received();
+        let upto = received.len() + if stream.mailbox.take_back().rest.is_empty() { upto } else { 0 };
+        let mut deliveries = received;
+        let _ = stream.mailbox.drain(&mut deliveries, false).now_or_never();
+        deliveries.into_iter().take(upto).for_each(|delivery| self.take(delivery));
         if self.cursor.is_none() {
             // It never learned where it was: it will begin anew.
             self.got.clear();

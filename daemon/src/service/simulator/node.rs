@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt;
 use parking_lot::Mutex;
@@ -11,6 +12,7 @@ use super::database::{self, Database, Reader};
 use crate::event::Event;
 use crate::hub::dispatch::Hub;
 use crate::hub::mailbox::EndReason;
+use crate::hub::outlet::Due;
 use crate::metrics::Metrics;
 use crate::service::replay;
 use crate::source::Batch;
@@ -33,6 +35,8 @@ pub(super) struct Node {
     /// What was there before it started, or started anew.
     skipped: HashSet<i64>,
     replay: JoinHandle<()>,
+    /// Who is to be written to.
+    due: Due,
 }
 
 impl Node {
@@ -57,6 +61,7 @@ impl Node {
             dispatched: Vec::new(),
             skipped,
             replay,
+            due: Due::default(),
         }
     }
 
@@ -79,13 +84,21 @@ impl Node {
             self.look();
         }
         if let Some((batch, from)) = self.batch.take() {
-            let next = self.hub.dispatch(&batch, from, most);
+            let next = self.hub.dispatch(&batch, from, most, &mut self.due);
             let upto = next.unwrap_or(batch.events.len());
             self.dispatched.extend(batch.events[from..upto].iter().map(|event| event.id));
             self.batch = next.map(|next| (batch, next));
         }
         if most == usize::MAX && self.batch.is_none() && self.look() {
             self.poll(most);
+        }
+    }
+
+    /// Writes to those who have lent their sockets.
+    pub(super) fn write(&mut self) {
+        let (now, mut room) = (Instant::now(), Vec::new());
+        for mailbox in self.due.take() {
+            mailbox.write_by_outlet(now, &mut room);
         }
     }
 

@@ -24,6 +24,7 @@ use super::lasting::{Answer, Prospect, Slot};
 use super::presence::{Presence, UnderWay};
 use super::rewound::Rewound;
 use super::seat::count;
+use super::shared::Tap;
 use super::stage::Stage;
 use super::streams::{Offer, Streams};
 use crate::access::arrival::Arrival;
@@ -266,11 +267,13 @@ pub(super) struct Service {
     arrival: Arrival,
     presence: Presence,
     slot: Slot,
+    /// Another way to write to the socket, if it has one.
+    tap: Option<Tap>,
 }
 
 impl Service {
-    pub(super) fn new(router: Router, arrival: Arrival, presence: Presence) -> Self {
-        Self { router, arrival, presence, slot: Slot::default() }
+    pub(super) fn new(router: Router, arrival: Arrival, presence: Presence, tap: Option<Tap>) -> Self {
+        Self { router, arrival, presence, slot: Slot::default(), tap }
     }
 
     /// The socket has ended badly.
@@ -292,6 +295,9 @@ impl hyper::service::Service<Request<Incoming>> for Service {
         request.extensions_mut().insert(under_way.clone());
         let last = may_disagree_about_its_length(&request);
         let prospect = Prospect::of(&request);
+        if let (Some(tap), Some(_)) = (&self.tap, &prospect) {
+            request.extensions_mut().insert(tap.clone());
+        }
         let slot = self.slot.clone();
         let answering = self.router.clone().oneshot(request.map(Body::new));
         Box::pin(async move {

@@ -1,10 +1,12 @@
 //! Who a session is for: at its start, and when a new token comes.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value};
 
+use super::writing::SocketOutlet;
 use super::{Client, End, Session, close};
 use crate::access::claims::agree;
 use crate::access::token;
@@ -34,6 +36,11 @@ impl Session {
         // Taken before any subscription exists, so nothing after it can be missing.
         let cursor = self.endpoint.service().cursor();
         let connection = self.admission.connect(identity.clone());
+        if let Some(tap) = self.tap.take() {
+            let running = self.machine.operations().running().clone();
+            let written = self.admission.written().clone();
+            connection.set_outlet(Arc::new(SocketOutlet { running, tap, written }));
+        }
         self.client = Some(Client {
             connection,
             authorizing: FuturesUnordered::new(),

@@ -4,20 +4,58 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Error;
 
 use super::{End, Session};
 use crate::error::ClientError;
 use crate::hub::mailbox::{self, Delivery};
+use crate::hub::outlet::{Outlet, Returned};
 use crate::transport::frame;
+use crate::transport::listener::Tap;
+use crate::transport::operations::Running;
 use crate::transport::scratch::Scratch;
 use crate::transport::websocket::Socket;
 
 /// Frames of one batch are gathered up to this size and written at once (W15).
 const WRITE_BYTES: usize = 16 << 10;
 
+/// The way of results into a socket that is lent.
+#[derive(Debug)]
+pub(super) struct SocketOutlet {
+    pub(super) running: Running,
+    pub(super) tap: Tap,
+    pub(super) written: Counter,
+}
+
+impl Outlet for SocketOutlet {
+    fn write(&self, results: &[Delivery]) -> Vec<u8> {
+        let mut frames = Scratch::default();
+        for delivery in results {
+            if let Delivery::Next { subscription, result, cursor } = delivery {
+                self.running.result(frames.bytes(), *subscription, result, cursor);
+            }
+        }
+        self.written.inc_by(frames.len() as u64);
+        self.tap.write(frames.as_slice()).to_vec()
+    }
+}
+
 impl Session {
+    /// Has the socket back, and writes what could not be written while it was lent.
+    pub(super) async fn take_back(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let Some(client) = &self.client else { return Ok(()) };
+        let Returned { rest, written } = client.connection.take_back();
+        if let Some(written) = written {
+            self.named_cursor = Instant::from_std(written);
+        }
+        if rest.is_empty() {
+            return Ok(());
+        }
+        taken(rest.len(), self.endpoint.limits().write_stall, socket.write(&rest)).await
+    }
+
     /// Writes everything that was waiting.
     pub(super) async fn deliver(
         &mut self,
@@ -41,7 +79,7 @@ impl Session {
     fn frame(&mut self, into: &mut Vec<u8>, delivery: Delivery) {
         match delivery {
             Delivery::Next { subscription, result, cursor } => {
-                self.machine.operations().result(into, subscription, &result, &cursor);
+                self.machine.operations().running().result(into, subscription, &result, &cursor);
             }
             Delivery::Whole { subscription, result, .. } => {
                 self.machine.operations().whole(into, subscription, &result);

@@ -1,0 +1,160 @@
+//! Results that are written past the task of their connection: whatever the socket takes of them, frames stay whole and in
+//! order.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::{NEWS, alice, authorization, body};
+use crate::support::daemon::Daemon;
+use crate::support::database::Database;
+use crate::support::raw::{Raw, websocket_frame};
+use crate::support::within;
+
+/// Events of one half of a test.
+const EVENTS: u64 = 400;
+
+/// The kernel makes some thousands of it: far less than waits for a client that does not read.
+const RECEIVE_BYTES: u32 = 2048;
+
+/// A socket that takes little at a time.
+async fn narrow(daemon: &Daemon) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(RECEIVE_BYTES).unwrap();
+    socket.connect(daemon.address.parse().unwrap()).await.unwrap()
+}
+
+/// Publishes numbered events, each in a transaction of its own.
+async fn publish(database: &Database, first: u64) {
+    let session = database.connect().await;
+    for number in first..first + EVENTS {
+        let text = "x".repeat((number * 7919 % 30_000) as usize);
+        session
+            .run(&format!("select publish_event('news', 'said', '{{\"n\":{number},\"t\":\"{text}\"}}')"))
+            .await;
+    }
+}
+
+/// That both ways were taken.
+async fn both_ways(daemon: &Daemon) {
+    let count = async |name: &str| daemon.metric(name).await.parse::<u64>().unwrap();
+    let (all, direct) =
+        (count("tidings_deliveries_total").await, count("tidings_direct_deliveries_total").await);
+    println!("{direct} of {all} results were written directly");
+    assert!(direct > 0 && direct < all, "{direct} of {all}");
+}
+
+fn numbers(results: &[Value]) -> Vec<u64> {
+    results.iter().map(|result| result["data"]["events"]["data"]["n"].as_u64().expect("a result")).collect()
+}
+
+/// The chunks of a body so far, each of which ends where it says.
+fn chunks(mut body: &[u8]) -> String {
+    let mut data = Vec::new();
+    while let Some(end) = body.windows(2).position(|pair| pair == b"\r\n") {
+        let size =
+            std::str::from_utf8(&body[..end]).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        let size = size.unwrap_or_else(|| panic!("{:?} is no size", String::from_utf8_lossy(&body[..end])));
+        let Some(chunk) = body.get(end + 2..end + 2 + size + 2) else { break };
+        assert!(chunk.ends_with(b"\r\n"), "a chunk ends where it says");
+        data.extend_from_slice(&chunk[..size]);
+        body = &body[end + 4 + size..];
+    }
+    String::from_utf8(data).unwrap()
+}
+
+/// Reads until there is a chunk with a text.
+async fn read_until(socket: &mut TcpStream, received: &mut Vec<u8>, text: &str) {
+    within(text, async {
+        let mut chunk = 0;
+        while !(received.ends_with(b"\n\n\r\n") && String::from_utf8_lossy(&received[chunk..]).contains(text))
+        {
+            // Longer than a result: where the last begins has been read before, or is read now.
+            chunk = received.len().saturating_sub(40_000);
+            assert_ne!(socket.read_buf(received).await.unwrap(), 0, "the stream ended");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn chunks_stay_whole_however_little_a_socket_takes() {
+    let database = Database::new().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let mut socket = narrow(&daemon).await;
+    let query = body(NEWS);
+    let head = format!(
+        "POST /graphql HTTP/1.1\r\nhost: {}\r\n{}\r\naccept: text/event-stream\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{query}",
+        daemon.address,
+        authorization(),
+        query.len()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut received = Vec::new();
+    // Until its cursor it is not live.
+    read_until(&mut socket, &mut received, "id: ").await;
+    // First nobody reads, and then somebody does all the time.
+    publish(&database, 0).await;
+    let last = format!("\"n\": {},", 2 * EVENTS - 1);
+    tokio::join!(publish(&database, EVENTS), read_until(&mut socket, &mut received, &last));
+    let start = received.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+    let text = chunks(&received[start..]);
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: {").map(|rest| format!("{{{rest}")));
+    let results: Vec<Value> = data.map(|data| serde_json::from_str(&data).unwrap()).collect();
+    assert_eq!(numbers(&results), (0..2 * EVENTS).collect::<Vec<_>>());
+    both_ways(&daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn frames_stay_whole_among_pongs_however_little_a_socket_takes() {
+    let database = Database::new().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let mut raw = Raw::over(narrow(&daemon).await);
+    let headers = [
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-protocol: graphql-transport-ws",
+    ];
+    raw.ask("GET /graphql", &daemon.address, &headers, "").await;
+    assert_eq!(raw.next_response().await.status, 101);
+    let extensions = json!({ "acknowledge": true });
+    for message in [
+        json!({ "type": "connection_init", "payload": { "token": alice() } }),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": NEWS, "extensions": extensions } }),
+    ] {
+        raw.write(&websocket_frame(0x81, message.to_string().as_bytes())).await;
+    }
+    let (mut results, mut pongs) = (Vec::new(), 0);
+    // The acknowledgements of the connection and of the subscription.
+    for _ in 0..2 {
+        assert_eq!(raw.next_frame().await.unwrap().0, 1);
+    }
+    publish(&database, 0).await;
+    let read = async {
+        while results.len() < 2 * EVENTS as usize {
+            match raw.next_frame().await.expect("a frame") {
+                (1, text) => {
+                    let mut message: Value = serde_json::from_slice(&text).unwrap();
+                    results.push(message["payload"].take());
+                }
+                (10, payload) => {
+                    assert_eq!(payload, b"?");
+                    pongs += 1;
+                }
+                // The daemon's own.
+                (9, _) => {}
+                other => panic!("{other:?}"),
+            }
+            if results.len() % 10 == 0 {
+                raw.write(&websocket_frame(0x89, b"?")).await;
+            }
+        }
+    };
+    tokio::join!(publish(&database, EVENTS), read);
+    assert_eq!(numbers(&results), (0..2 * EVENTS).collect::<Vec<_>>());
+    assert!(pongs > 0);
+    both_ways(&daemon).await;
+}
