@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::graphql::persisted::DocumentHash;
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::{BySubscription, SubscriptionId};
+use crate::hub::by_subscription::BySubscription;
+use crate::hub::mailbox::SubscriptionId;
 
 /// Names a connection on whichever node it is; says nothing about whose it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,7 +64,16 @@ pub struct Running {
     /// Grows with every change.
     pub version: u64,
     /// The documents of its subscriptions.
-    pub documents: BySubscription<DocumentHash>,
+    pub documents: BySubscription<Arc<DocumentHash>>,
+}
+
+impl Running {
+    /// A document, in the place of one of the latest if it is the same: mostly it is.
+    fn shared(&self, document: DocumentHash) -> Arc<DocumentHash> {
+        const LATEST: usize = 16;
+        let mut latest = self.documents.values().rev().take(LATEST);
+        latest.find(|known| ***known == document).cloned().unwrap_or_else(|| Arc::new(document))
+    }
 }
 
 /// A connection's presence; dropping it ends it.
@@ -135,6 +145,7 @@ impl Stay {
     pub fn subscribed(&self, subscription: SubscriptionId, document: DocumentHash) {
         let mut running = self.present.running.lock();
         running.version += 1;
+        let document = running.shared(document);
         running.documents.insert(subscription, document);
     }
 
@@ -142,7 +153,7 @@ impl Stay {
     pub fn ended(&self, subscription: SubscriptionId) {
         let mut running = self.present.running.lock();
         running.version += 1;
-        running.documents.remove(&subscription);
+        running.documents.remove(subscription);
     }
 }
 

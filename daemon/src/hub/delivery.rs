@@ -1,7 +1,5 @@
 //! What a connection finds in its mailbox.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,29 +16,6 @@ thread_local! {
 /// Number of a subscription, unique within its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SubscriptionId(pub u64);
-
-/// Something for each of some subscriptions.
-pub type BySubscription<V> = HashMap<SubscriptionId, V, BuildHasherDefault<NumberHasher>>;
-
-/// Hashes numbers that we have given out ourselves, one after another: nobody can choose them to collide.
-#[derive(Debug, Default)]
-pub struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        /// 2^64 divided by the golden ratio: neighbours end up far apart, in all bits.
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(SPREAD);
-    }
-}
 
 /// The text of a cursor as clients see it: base64url, shared by all who got the same event.
 pub type CursorText = Arc<str>;

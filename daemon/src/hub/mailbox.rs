@@ -20,9 +20,7 @@ use super::initial::Initial;
 use super::later::Later;
 use super::outlet::{Outlet, Returned};
 
-pub use super::delivery::{
-    Bounds, BySubscription, CursorText, Delivery, EndReason, SubscriptionId, give_back,
-};
+pub use super::delivery::{Bounds, CursorText, Delivery, EndReason, SubscriptionId, give_back};
 
 /// How much a mailbox holds. When a result does not fit, its subscription ends with
 /// [`EndReason::SlowConsumer`] after what is in the mailbox already; nothing is dropped silently.
@@ -43,13 +41,14 @@ impl Default for MailboxLimits {
 
 /// The queue of one connection.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Mailbox {
     limits: MailboxLimits,
+    /// Who waits for it to be emptied; mostly nobody.
+    waiting: AtomicUsize,
     state: Mutex<State>,
     /// Somebody has read, or need not wait any more.
     emptied: Notify,
-    /// Who waits for that; mostly nobody.
-    waiting: AtomicUsize,
 }
 
 /// The mailbox had no room.

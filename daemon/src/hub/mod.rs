@@ -25,6 +25,8 @@ mod entry;
 
 pub mod outlet;
 
+pub mod by_subscription;
+
 pub mod subscribed;
 
 mod crowd;

@@ -24,18 +24,19 @@ use super::subscribed::Subscribed;
 use super::table::Table;
 use crate::event::{Event, Operation};
 
-/// A live subscription as the hub knows it.
+/// A live subscription as the hub knows it. What a delivery looks at comes first, in one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Subscriber {
     /// Unique within the hub.
     pub(super) id: u64,
     /// Its number within its connection.
     pub subscription: SubscriptionId,
     pub(super) mailbox: Arc<Mailbox>,
-    pub(super) interest: Interest,
-    pub(super) identity: Arc<Identity>,
     /// What comes before the stream: rows that it begins with, or events that it has missed.
     pub(super) initial: Option<Arc<Initial>>,
+    pub(super) interest: Interest,
+    pub(super) identity: Arc<Identity>,
     /// The subscription that goes by it.
     pub(super) owner: Weak<Subscribed>,
 }

@@ -12,7 +12,8 @@ use super::{Service, acknowledgement, not_ready};
 use crate::graphql::error::GraphQLError;
 use crate::graphql::prepare::Prepared;
 use crate::hub::audience::Identity;
-use crate::hub::mailbox::{BySubscription, CursorText, Delivery, Mailbox, SubscriptionId};
+use crate::hub::by_subscription::BySubscription;
+use crate::hub::mailbox::{CursorText, Delivery, Mailbox, SubscriptionId};
 use crate::hub::outlet::{Outlet, Returned};
 use crate::hub::project::Interest;
 use crate::source::cursor::Cursor;
@@ -150,7 +151,7 @@ impl Connection {
         if let Some(rationed) = &mut self.rationed {
             rationed.remove(subscription);
         }
-        if let Some(live) = self.live.remove(&subscription) {
+        if let Some(live) = self.live.remove(subscription) {
             self.service.0.shared.live.end(&self.service.0.hub, &live);
             self.beginning.remove(&subscription);
             self.acknowledgements.retain(|delivery| delivery.subscription() != subscription);
@@ -222,7 +223,7 @@ impl Connection {
         for index in from..deliveries.len() {
             let subscription = deliveries[index].subscription();
             let ended = matches!(deliveries[index], Delivery::End { .. });
-            if self.live.contains_key(&subscription) {
+            if self.live.contains(subscription) {
                 deliveries.swap(kept, index);
                 kept += 1;
             }
@@ -249,7 +250,7 @@ impl Connection {
     /// Whether a subscription begins with the rows that are there: it cannot be resumed before they are
     /// delivered.
     pub fn begins_with_rows(&self, subscription: SubscriptionId) -> bool {
-        self.live.get(&subscription).is_some_and(|live| live.begins_with_rows())
+        self.live.get(subscription).is_some_and(|live| live.begins_with_rows())
     }
 
     /// Whom the connection belongs to.
@@ -267,7 +268,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         // The socket may be somebody else's next.
         self.mailbox.take_back();
-        let all: Vec<SubscriptionId> = self.live.keys().copied().collect();
+        let all: Vec<SubscriptionId> = self.live.keys().collect();
         all.into_iter().for_each(|subscription| self.complete(subscription));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use prometheus_client::metrics::counter::Counter;
 use tokio::runtime::Handle;
 
-use crate::hub::mailbox::Mailbox;
+use crate::hub::mailbox::{self, Mailbox};
 
 /// Mailboxes that are written to before others get a turn.
 const TURN: usize = 32;
@@ -28,7 +28,8 @@ pub(super) async fn write(mut due: Vec<Arc<Mailbox>>, written: &Counter) {
 
 async fn write_in_turns(due: Vec<Arc<Mailbox>>, written: Counter) {
     let mut room = Vec::new();
-    let mut due = due.into_iter().peekable();
+    // The last were touched last.
+    let mut due = due.into_iter().rev().peekable();
     while due.peek().is_some() {
         let now = Instant::now();
         let some = due.by_ref().take(TURN);
@@ -36,4 +37,5 @@ async fn write_in_turns(due: Vec<Arc<Mailbox>>, written: Counter) {
         written.inc_by(results as u64);
         tokio::task::yield_now().await;
     }
+    mailbox::give_back(room);
 }

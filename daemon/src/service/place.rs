@@ -124,8 +124,8 @@ impl Connection {
                 || self.throttles.hold(subscription)
                 || !live.has_passed(&self.service.0.hub, &position)
         };
-        let under_way = self.live.iter().filter(|(subscription, live)| is_under_way(**subscription, live));
-        let under_way = under_way.map(|(subscription, _)| *subscription).collect();
+        let under_way = self.live.iter().filter(|(subscription, live)| is_under_way(*subscription, live));
+        let under_way = under_way.map(|(subscription, _)| subscription).collect();
         places.take(deliveries, position, under_way);
     }
 }

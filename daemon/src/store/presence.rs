@@ -146,10 +146,8 @@ impl Writer<'_> {
             .iter()
             .map(|running| {
                 // In the order in which they began.
-                let mut each: Vec<_> = running.documents.iter().collect();
-                each.sort_unstable_by_key(|(subscription, _)| **subscription);
-                let each: Vec<_> =
-                    each.iter().map(|(_, hash)| json!({ "document": hash.to_string() })).collect();
+                let documents = running.documents.values();
+                let each: Vec<_> = documents.map(|hash| json!({ "document": hash.to_string() })).collect();
                 serde_json::Value::from(each).to_string()
             })
             .collect();

@@ -122,8 +122,26 @@ pub fn sse_sign_of_life(into: &mut Vec<u8>, event: &str, time: jiff::Timestamp) 
 }
 
 /// The start of every message with a result of an operation, whose id stands there as JSON.
-pub fn ws_prefix(kind: &str, id: &str) -> Box<str> {
-    format!(r#"{{"id":{},"type":"{kind}","payload":"#, serde_json::Value::from(id)).into()
+#[derive(Debug, Clone, Copy)]
+pub struct ResultHead<'a> {
+    /// The operation's id, as JSON.
+    pub id: &'a str,
+    /// The type of the message.
+    pub kind: &'static str,
+}
+
+impl ResultHead<'_> {
+    fn parts(&self) -> [&str; 5] {
+        [r#"{"id":"#, self.id, r#","type":""#, self.kind, r#"","payload":"#]
+    }
+
+    fn len(&self) -> usize {
+        self.parts().iter().map(|part| part.len()).sum()
+    }
+
+    fn append(&self, into: &mut Vec<u8>) {
+        self.parts().iter().for_each(|part| into.extend_from_slice(part.as_bytes()));
+    }
 }
 
 /// Appends the head of a WebSocket frame whose payload, a text of this length, is to follow (RFC 6455, section 5.2).
@@ -150,19 +168,19 @@ pub fn ws_message(into: &mut Vec<u8>, message: &[u8]) {
 }
 
 /// Appends a frame with a message that has an open result (PROTOCOLS W6, W14, L3).
-pub fn ws_result(into: &mut Vec<u8>, prefix: &str, result: &[u8], cursor: &str) {
+pub fn ws_result(into: &mut Vec<u8>, head: &ResultHead<'_>, result: &[u8], cursor: &str) {
     let end = if cursor.is_empty() { 1 } else { EXTENSIONS.len() + cursor.len() + EXTENSIONS_END.len() };
-    ws_head(into, prefix.len() + result.len() + end + 1);
-    into.extend_from_slice(prefix.as_bytes());
+    ws_head(into, head.len() + result.len() + end + 1);
+    head.append(into);
     into.extend_from_slice(result);
     close_result(into, cursor);
     into.push(b'}');
 }
 
 /// Appends a frame with a message that has a whole result.
-pub fn ws_whole(into: &mut Vec<u8>, prefix: &str, result: &[u8]) {
-    ws_head(into, prefix.len() + result.len() + 1);
-    into.extend_from_slice(prefix.as_bytes());
+pub fn ws_whole(into: &mut Vec<u8>, head: &ResultHead<'_>, result: &[u8]) {
+    ws_head(into, head.len() + result.len() + 1);
+    head.append(into);
     into.extend_from_slice(result);
     into.push(b'}');
 }
@@ -245,10 +263,10 @@ pub(super) mod tests {
 
     #[test]
     fn w06_w14_a_next_carries_id_payload_and_cursor() {
-        let (prefix, mut frames) = (ws_prefix("next", "a\"\n"), Vec::new());
-        ws_result(&mut frames, &prefix, br#"{"data":{"a":1}"#, "c");
-        ws_result(&mut frames, &prefix, br#"{"data":{"a":1}"#, "");
-        ws_whole(&mut frames, &prefix, br#"{"data":1}"#);
+        let (head, mut frames) = (ResultHead { id: r#""a\"\n""#, kind: "next" }, Vec::new());
+        ws_result(&mut frames, &head, br#"{"data":{"a":1}"#, "c");
+        ws_result(&mut frames, &head, br#"{"data":{"a":1}"#, "");
+        ws_whole(&mut frames, &head, br#"{"data":1}"#);
         let [at_cursor, without, whole] =
             ws_texts(frames).try_into().map(|texts: [String; 3]| texts.map(parsed)).unwrap();
         let payload = json!({ "data": { "a": 1 }, "extensions": { "cursor": "c" } });

@@ -20,6 +20,8 @@ use crate::graphql::request::Request;
 
 /// The subprotocol's name.
 pub const SUBPROTOCOL: &str = "graphql-ws";
+/// The type of a message with a result (L3).
+const RESULT: &str = "data";
 
 /// The state of one socket.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Machine for LegacyWs {
     }
 
     fn result_type(&self) -> &'static str {
-        "data" // L3
+        RESULT
     }
 
     /// One object, not a list (L5): the first.
@@ -104,7 +106,7 @@ impl LegacyWs {
     pub fn new(subscriptions_max: usize, held_bytes_max: usize) -> Self {
         Self {
             phase: Phase::Waiting,
-            operations: Operations::new(subscriptions_max),
+            operations: Operations::new(subscriptions_max, RESULT),
             held: Held {
                 messages: VecDeque::new(),
                 messages_max: subscriptions_max,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::frame;
+use super::frame::{self, ResultHead};
 use super::operations::Operations;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
@@ -117,8 +117,7 @@ pub trait Machine: Send {
 
     /// The operation has become a subscription.
     fn subscribed(&mut self, id: Box<str>, subscription: SubscriptionId) {
-        let prefix = frame::ws_prefix(self.result_type(), &id);
-        self.operations().subscribed(id, subscription, prefix);
+        self.operations().subscribed(&id, subscription);
     }
 
     /// The hub has ended a subscription: its last message, unless the client has ended it.
@@ -129,7 +128,8 @@ pub trait Machine: Send {
 
     /// Appends the messages of an operation that was executed at once: its result, then complete.
     fn answered(&self, into: &mut Vec<u8>, id: &str, result: &[u8]) {
-        frame::ws_whole(into, &frame::ws_prefix(self.result_type(), id), result);
+        let id_as_json = json!(id).to_string();
+        frame::ws_whole(into, &ResultHead { id: &id_as_json, kind: self.result_type() }, result);
         frame::ws_message(into, complete_message(id).as_bytes());
     }
 }

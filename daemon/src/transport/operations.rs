@@ -1,54 +1,89 @@
 //! The operations of one socket: which ids are taken, and by what.
+//!
+//! A socket may have thousands of them that are mostly only there. Each keeps its id once, as JSON: that is how results
+//! name it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use ahash::RandomState;
+use hashbrown::HashTable;
 use parking_lot::Mutex;
+use serde_json::json;
 
-use super::frame;
+use super::frame::{self, ResultHead};
 use super::machine::Action;
 use crate::error::ClientError;
-use crate::hub::mailbox::{BySubscription, SubscriptionId};
+use crate::hub::by_subscription::BySubscription;
+use crate::hub::mailbox::SubscriptionId;
 
 /// The operations that run and those that are being authorized.
 #[derive(Debug)]
 pub struct Operations {
     max: usize,
-    by_id: HashMap<Box<str>, SubscriptionId>,
     running: Running,
+    /// Those that run, by the hash of their id as JSON.
+    by_id: HashTable<SubscriptionId>,
+    hasher: RandomState,
     /// Operations that are being authorized; their ids are taken.
     authorizing: HashSet<Box<str>>,
 }
 
 /// The operations that run. Cheap to clone, for who writes their results.
-#[derive(Debug, Clone, Default)]
-pub struct Running(Arc<Mutex<BySubscription<Operation>>>);
+#[derive(Debug, Clone)]
+pub struct Running(Arc<Shared>);
 
 #[derive(Debug)]
-struct Operation {
-    id: Box<str>,
-    /// The start of every message with a result.
-    prefix: Box<str>,
+struct Shared {
+    /// The type of a message with a result.
+    kind: &'static str,
+    /// Their ids, as JSON.
+    ids: Mutex<BySubscription<Box<str>>>,
 }
 
 impl Running {
+    fn new(kind: &'static str) -> Self {
+        Self(Arc::new(Shared { kind, ids: Mutex::default() }))
+    }
+
     /// Appends a result as a message; nothing if the client has ended the subscription.
     pub fn result(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8], cursor: &str) {
-        if let Some(operation) = self.0.lock().get(&subscription) {
-            frame::ws_result(into, &operation.prefix, result, cursor);
+        if let Some(id) = self.0.ids.lock().get(subscription) {
+            frame::ws_result(into, &ResultHead { id, kind: self.0.kind }, result, cursor);
+        }
+    }
+
+    /// The same for a complete result.
+    pub fn whole(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8]) {
+        if let Some(id) = self.0.ids.lock().get(subscription) {
+            frame::ws_whole(into, &ResultHead { id, kind: self.0.kind }, result);
         }
     }
 }
 
 impl Operations {
-    /// None yet, and never more than `max`.
-    pub fn new(max: usize) -> Self {
-        Self { max, by_id: HashMap::new(), running: Running::default(), authorizing: HashSet::new() }
+    /// None yet, and never more than `max`; messages with their results are of the type `kind`.
+    pub fn new(max: usize, kind: &'static str) -> Self {
+        Self {
+            max,
+            running: Running::new(kind),
+            by_id: HashTable::new(),
+            hasher: RandomState::default(),
+            authorizing: HashSet::new(),
+        }
     }
 
     /// Whether an id is taken.
     pub fn has(&self, id: &str) -> bool {
-        self.by_id.contains_key(id) || self.authorizing.contains(id)
+        self.find(id).is_some() || self.authorizing.contains(id)
+    }
+
+    fn find(&self, id: &str) -> Option<SubscriptionId> {
+        let id = json!(id).to_string();
+        let ids = self.running.0.ids.lock();
+        let has_it =
+            |subscription: &SubscriptionId| ids.get(*subscription).is_some_and(|known| **known == *id);
+        self.by_id.find(self.hasher.hash_one(&*id), has_it).copied()
     }
 
     /// Whether there is room for one more.
@@ -56,7 +91,7 @@ impl Operations {
     /// # Errors
     /// If there is not.
     pub fn admit(&self) -> Result<(), ClientError> {
-        if self.running.0.lock().len() + self.authorizing.len() < self.max {
+        if self.by_id.len() + self.authorizing.len() < self.max {
             Ok(())
         } else {
             Err(ClientError::TooManySubscriptions(self.max))
@@ -65,8 +100,8 @@ impl Operations {
 
     /// The client ends an operation: what is left to do, if it was there. Nothing more is sent for it.
     pub fn remove(&mut self, id: &str) -> Option<Action> {
-        if let Some(subscription) = self.by_id.remove(id) {
-            self.running.0.lock().remove(&subscription);
+        if let Some(subscription) = self.find(id) {
+            self.end(subscription);
             return Some(Action::Complete(subscription));
         }
         self.authorizing.take(id).map(Action::Abandon)
@@ -82,10 +117,16 @@ impl Operations {
         self.authorizing.remove(id);
     }
 
-    /// The operation has become a subscription, whose results have this prefix.
-    pub fn subscribed(&mut self, id: Box<str>, subscription: SubscriptionId, prefix: Box<str>) {
-        self.by_id.insert(id.clone(), subscription);
-        self.running.0.lock().insert(subscription, Operation { id, prefix });
+    /// The operation has become a subscription.
+    pub fn subscribed(&mut self, id: &str, subscription: SubscriptionId) {
+        let id = json!(id).to_string().into_boxed_str();
+        let Self { running, by_id, hasher, .. } = self;
+        let hash = hasher.hash_one(&*id);
+        let mut ids = running.0.ids.lock();
+        ids.insert(subscription, id);
+        by_id.insert_unique(hash, subscription, |subscription| {
+            ids.get(*subscription).map_or(0, |id| hasher.hash_one(&**id))
+        });
     }
 
     /// Those that run.
@@ -93,17 +134,46 @@ impl Operations {
         &self.running
     }
 
-    /// Appends a complete result as a message; nothing if the client has ended the subscription.
-    pub fn whole(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8]) {
-        if let Some(running) = self.running.0.lock().get(&subscription) {
-            frame::ws_whole(into, &running.prefix, result);
-        }
+    /// The hub has ended a subscription: its id, unless the client has ended it.
+    pub fn ended(&mut self, subscription: SubscriptionId) -> Option<String> {
+        self.end(subscription).and_then(|id| serde_json::from_str(&id).ok())
     }
 
-    /// The hub has ended a subscription: its id, unless the client has ended it.
-    pub fn ended(&mut self, subscription: SubscriptionId) -> Option<Box<str>> {
-        let running = self.running.0.lock().remove(&subscription)?;
-        self.by_id.remove(&running.id);
-        Some(running.id)
+    /// Forgets an operation: its id as JSON, if it ran.
+    fn end(&mut self, subscription: SubscriptionId) -> Option<Box<str>> {
+        let id = self.running.0.ids.lock().remove(subscription)?;
+        let hash = self.hasher.hash_one(&*id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == subscription) {
+            entry.remove();
+        }
+        Some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_taken_until_their_operation_ends_whatever_their_letters() {
+        let mut operations = Operations::new(1_000, "next");
+        let ids: Vec<String> = (0..500).map(|number| format!("\"{number}\\\n\u{1f600}")).collect();
+        for (id, number) in ids.iter().zip(0..) {
+            assert!(!operations.has(id));
+            operations.subscribed(id, SubscriptionId(number));
+        }
+        for (id, number) in ids.iter().zip(0..) {
+            assert!(operations.has(id));
+            if number % 2 == 0 {
+                assert_eq!(operations.ended(SubscriptionId(number)).as_ref(), Some(id));
+                assert_eq!(operations.ended(SubscriptionId(number)), None);
+            } else {
+                assert!(
+                    matches!(operations.remove(id), Some(Action::Complete(SubscriptionId(n))) if n == number)
+                );
+            }
+            assert!(!operations.has(id));
+        }
+        assert!(operations.by_id.is_empty() && operations.running.0.ids.lock().is_empty());
     }
 }

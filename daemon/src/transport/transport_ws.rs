@@ -16,6 +16,8 @@ use crate::graphql::error::GraphQLError;
 
 /// The subprotocol's name.
 pub const SUBPROTOCOL: &str = "graphql-transport-ws";
+/// The type of a message with a result (W6).
+const RESULT: &str = "next";
 
 /// The state of one socket.
 #[derive(Debug)]
@@ -61,7 +63,7 @@ impl Machine for TransportWs {
     }
 
     fn result_type(&self) -> &'static str {
-        "next" // W6
+        RESULT
     }
 
     /// Nothing follows it (W7); syntax and validation errors are such errors.
@@ -81,7 +83,7 @@ impl Machine for TransportWs {
 impl TransportWs {
     /// A socket that has said nothing yet.
     pub fn new(subscriptions_max: usize) -> Self {
-        Self { phase: Phase::Waiting, operations: Operations::new(subscriptions_max) }
+        Self { phase: Phase::Waiting, operations: Operations::new(subscriptions_max, RESULT) }
     }
 
     /// W10, unless only an operation is unreadable: that is its own business.

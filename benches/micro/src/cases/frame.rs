@@ -5,7 +5,7 @@ use std::hint::black_box;
 use serde_json::Value;
 use tidings_daemon::hub::audience::Identity;
 use tidings_daemon::hub::project::ParsedEvent;
-use tidings_daemon::transport::frame;
+use tidings_daemon::transport::frame::{self, ResultHead};
 
 use super::Case;
 use crate::room::{self, Room};
@@ -23,11 +23,11 @@ pub(super) fn cases(cases: &mut Vec<Case>) {
     }));
     cases.push(Case::new("frame/websocket", "frame", 1, || {
         let (result, cursor) = result()?;
-        let prefix = frame::ws_prefix("next", "1");
+        let head = ResultHead { id: r#""1""#, kind: "next" };
         let mut out = Vec::new();
         Ok(Box::new(move || {
             out.clear();
-            frame::ws_result(&mut out, &prefix, &result, &cursor);
+            frame::ws_result(&mut out, &head, &result, &cursor);
             black_box(&out);
         }))
     }));

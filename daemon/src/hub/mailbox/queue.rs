@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 /// A queue whose first item takes no memory of its own: no line of it that is touched besides.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Queue<T> {
     /// Something, unless there is nothing at all.
     first: Option<T>,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -30,10 +30,13 @@ impl SharedSocket {
 }
 
 impl Tap {
-    /// Writes as much as the socket takes at once: what is left. The task will find out if it takes no more at all.
+    /// Writes as much as the socket takes at once: what is left. Why it takes no more is for the task to find out, which
+    /// has to write the rest.
     pub fn write<'a>(&self, mut bytes: &'a [u8]) -> &'a [u8] {
+        // Without the runtime, which would look whether it knows the socket as full: a line that nobody else touches.
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         while !bytes.is_empty() {
-            match self.0.try_write(bytes) {
+            match send(&*self.0, bytes, flags) {
                 Ok(written) if written > 0 => bytes = &bytes[written..],
                 Ok(_) | Err(_) => break,
             }
@@ -82,7 +85,7 @@ impl AsyncWrite for SharedSocket {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(SockRef::from(&*self.0).shutdown(std::net::Shutdown::Write))
+        Poll::Ready(shutdown(&*self.0, Shutdown::Write).map_err(io::Error::from))
     }
 }
 

@@ -82,7 +82,7 @@ impl Session {
                 self.machine.operations().running().result(into, subscription, &result, &cursor);
             }
             Delivery::Whole { subscription, result, .. } => {
-                self.machine.operations().whole(into, subscription, &result);
+                self.machine.operations().running().whole(into, subscription, &result);
             }
             Delivery::Begun { .. } => {}
             Delivery::End { subscription, reason, cursor } => {
