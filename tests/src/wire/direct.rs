@@ -1,6 +1,8 @@
 //! Results that are written past the task of their connection: whatever the socket takes of them, frames stay whole and in
 //! order.
 
+use std::ops::Range;
+
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -25,9 +27,9 @@ async fn narrow(daemon: &Daemon) -> TcpStream {
 }
 
 /// Publishes numbered events, each in a transaction of its own.
-async fn publish(database: &Database, first: u64) {
+async fn publish(database: &Database, numbers: Range<u64>) {
     let session = database.connect().await;
-    for number in first..first + EVENTS {
+    for number in numbers {
         let text = "x".repeat((number * 7919 % 30_000) as usize);
         session
             .run(&format!("select publish_event('news', 'said', '{{\"n\":{number},\"t\":\"{text}\"}}')"))
@@ -35,11 +37,34 @@ async fn publish(database: &Database, first: u64) {
     }
 }
 
+/// How many results there were, and how many of them were written directly.
+async fn counts(daemon: &Daemon) -> [u64; 2] {
+    let count = async |name: &str| daemon.metric(name).await.parse::<u64>().unwrap();
+    [count("tidings_deliveries_total").await, count("tidings_direct_deliveries_total").await]
+}
+
+/// Publishes one event after the other until one was written directly, as the client's task had nothing to do. Returns the
+/// next number.
+async fn warm_up(daemon: &Daemon, database: &Database) -> u64 {
+    within("a result that is written directly", async {
+        for number in 0.. {
+            publish(database, number..number + 1).await;
+            loop {
+                match counts(daemon).await {
+                    [_, direct] if direct > 0 => return number + 1,
+                    [all, _] if all > number => break,
+                    _ => {}
+                }
+            }
+        }
+        unreachable!("there is always a next number")
+    })
+    .await
+}
+
 /// That both ways were taken.
 async fn both_ways(daemon: &Daemon) {
-    let count = async |name: &str| daemon.metric(name).await.parse::<u64>().unwrap();
-    let (all, direct) =
-        (count("tidings_deliveries_total").await, count("tidings_direct_deliveries_total").await);
+    let [all, direct] = counts(daemon).await;
     println!("{direct} of {all} results were written directly");
     assert!(direct > 0 && direct < all, "{direct} of {all}");
 }
@@ -94,15 +119,17 @@ async fn chunks_stay_whole_however_little_a_socket_takes() {
     let mut received = Vec::new();
     // Until its cursor it is not live.
     read_until(&mut socket, &mut received, "id: ").await;
-    // First nobody reads, and then somebody does all the time.
-    publish(&database, 0).await;
-    let last = format!("\"n\": {},", 2 * EVENTS - 1);
-    tokio::join!(publish(&database, EVENTS), read_until(&mut socket, &mut received, &last));
+    let first = warm_up(&daemon, &database).await;
+    // Now nobody reads, and then somebody does all the time.
+    let (half, end) = (first + EVENTS, first + 2 * EVENTS);
+    publish(&database, first..half).await;
+    let last = format!("\"n\": {},", end - 1);
+    tokio::join!(publish(&database, half..end), read_until(&mut socket, &mut received, &last));
     let start = received.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
     let text = chunks(&received[start..]);
     let data = text.lines().filter_map(|line| line.strip_prefix("data: {").map(|rest| format!("{{{rest}")));
     let results: Vec<Value> = data.map(|data| serde_json::from_str(&data).unwrap()).collect();
-    assert_eq!(numbers(&results), (0..2 * EVENTS).collect::<Vec<_>>());
+    assert_eq!(numbers(&results), (0..end).collect::<Vec<_>>());
     both_ways(&daemon).await;
 }
 
@@ -132,9 +159,11 @@ async fn frames_stay_whole_among_pongs_however_little_a_socket_takes() {
     for _ in 0..2 {
         assert_eq!(raw.next_frame().await.unwrap().0, 1);
     }
-    publish(&database, 0).await;
+    let first = warm_up(&daemon, &database).await;
+    let (half, end) = (first + EVENTS, first + 2 * EVENTS);
+    publish(&database, first..half).await;
     let read = async {
-        while results.len() < 2 * EVENTS as usize {
+        while results.len() < end as usize {
             match raw.next_frame().await.expect("a frame") {
                 (1, text) => {
                     let mut message: Value = serde_json::from_slice(&text).unwrap();
@@ -153,8 +182,8 @@ async fn frames_stay_whole_among_pongs_however_little_a_socket_takes() {
             }
         }
     };
-    tokio::join!(publish(&database, EVENTS), read);
-    assert_eq!(numbers(&results), (0..2 * EVENTS).collect::<Vec<_>>());
+    tokio::join!(publish(&database, half..end), read);
+    assert_eq!(numbers(&results), (0..end).collect::<Vec<_>>());
     assert!(pongs > 0);
     both_ways(&daemon).await;
 }
