@@ -173,7 +173,7 @@ impl Schema {
         let beginning = asked.beginning().map_err(one)?;
         let interest = Interest {
             topics: self.shared.topics.intern(route.topics.into()),
-            constraints: route.constraints,
+            constraints: without_spare_room(route.constraints),
             residual: filter.map(|filter| filter as Arc<dyn Predicate>),
             projection: plan.result.clone(),
             // Fields of tables are not resolved by functions, so there is one of them at most.
@@ -284,4 +284,11 @@ fn check_document<'d>(
     let variables =
         coerce::variables(&face.compiled, &document.places, operation, request.variables.as_ref())?;
     Ok(Checked { kind: head.kind, executable, operation, variables })
+}
+
+/// The same, for who keeps them as long as a subscription lives.
+fn without_spare_room(mut constraints: Vec<Constraint>) -> Vec<Constraint> {
+    constraints.iter_mut().for_each(|constraint| constraint.values.shrink_to_fit());
+    constraints.shrink_to_fit();
+    constraints
 }

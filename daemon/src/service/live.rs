@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -20,14 +19,13 @@ use crate::source::functions::Call;
 /// Every live subscription of the service.
 #[derive(Debug, Default)]
 pub(super) struct Registry {
-    next: AtomicU64,
-    live: Mutex<HashMap<u64, Arc<Live>>>,
+    /// By their addresses.
+    live: Mutex<HashMap<usize, Arc<Live>>>,
 }
 
 /// One live subscription.
 #[derive(Debug)]
 pub(super) struct Live {
-    number: u64,
     request: Kept,
     /// The call that was answered with yes when it began.
     authorization: Option<Box<Call>>,
@@ -51,9 +49,7 @@ impl Registry {
     /// Registers a subscription and makes it live.
     pub(super) fn start(&self, hub: &Hub, parts: Parts, interest: Interest) -> Arc<Live> {
         let Parts { request, authorization, identity, mailbox, subscription, after } = parts;
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
         let live = Arc::new(Live {
-            number,
             request,
             authorization: authorization.map(Box::new),
             identity: identity.clone(),
@@ -66,7 +62,7 @@ impl Registry {
             Some(after) => hub.resume(interest, identity, mailbox, subscription, after),
         });
         drop(slot);
-        self.live.lock().insert(number, live.clone());
+        self.live.lock().insert(address(&live), live.clone());
         live
     }
 
@@ -75,7 +71,7 @@ impl Registry {
         if let Some(subscribed) = live.subscribed.lock().take() {
             hub.unsubscribe(&subscribed);
         }
-        self.live.lock().remove(&live.number);
+        self.live.lock().remove(&address(live));
     }
 
     /// Prepares every live subscription for a new schema; those that are not valid any more end, and so do
@@ -100,6 +96,10 @@ impl Registry {
             }
         }
     }
+}
+
+fn address(live: &Live) -> usize {
+    std::ptr::from_ref(live).addr()
 }
 
 impl Live {
