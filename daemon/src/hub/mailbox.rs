@@ -246,6 +246,13 @@ impl Mailbox {
         self.state.lock().take_back()
     }
 
+    /// There is no such way any more, and nothing that keeps the socket open.
+    pub fn drop_outlet(&self) {
+        let mut state = self.state.lock();
+        state.take_back();
+        state.outlet = None;
+    }
+
     /// Writes what waits by the outlet, if it is lent: how many results. `room` is empty, and is again.
     pub fn write_by_outlet(&self, now: Instant, room: &mut Vec<Delivery>) -> usize {
         let mut state = self.state.lock();
@@ -440,6 +447,16 @@ mod tests {
         assert!(mailbox.drain(&mut read, true).now_or_never().is_some());
         assert_eq!(read.len(), 1);
         assert!(socket.written.lock().is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_has_ended_keeps_no_socket_open() {
+        let (mailbox, socket, _) = lent();
+        assert!(push(&mailbox, 1));
+        mailbox.drop_outlet();
+        assert_eq!(Arc::strong_count(&socket), 1);
+        assert_eq!(write(&mailbox), 0);
+        assert!(!push(&mailbox, 2));
     }
 
     #[test]

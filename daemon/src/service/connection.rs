@@ -266,8 +266,8 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // The socket may be somebody else's next.
-        self.mailbox.take_back();
+        // The mailbox may be kept by those who still work for it; the socket may be somebody else's next.
+        self.mailbox.drop_outlet();
         let all: Vec<SubscriptionId> = self.live.keys().collect();
         all.into_iter().for_each(|subscription| self.complete(subscription));
     }
