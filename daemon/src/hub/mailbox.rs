@@ -288,6 +288,9 @@ impl Mailbox {
             }
             if waits && lends {
                 state.lend();
+            } else {
+                // What was taken is to be written first, so nothing may be written past the reader from here on.
+                state.is_lent = false;
             }
             drop(state);
             // Also if nothing comes of what is taken, others have room now.
@@ -297,9 +300,12 @@ impl Mailbox {
         .await;
     }
 
-    /// Moves all of it that is ready to the end of `into`, without waiting.
+    /// Moves all of it that is ready to the end of `into`, without waiting. The outlet is the reader's again.
     pub fn take(&self, into: &mut Vec<Delivery>) {
-        self.state.lock().take_ready(into);
+        let mut state = self.state.lock();
+        state.is_lent = false;
+        state.take_ready(into);
+        drop(state);
         self.tell_waiting();
     }
 
@@ -432,6 +438,24 @@ mod tests {
         assert_eq!(write(&mailbox), 0);
         mailbox.take(&mut read);
         assert_eq!(read.len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_past_what_the_reader_has_taken() {
+        for takes in [true, false] {
+            let (mailbox, socket, mut read) = lent();
+            assert!(push(&mailbox, 1));
+            // It wakes for another reason, and finds what is due.
+            if takes {
+                mailbox.take(&mut read);
+            } else {
+                assert!(mailbox.drain(&mut read, true).now_or_never().is_some());
+            }
+            assert_eq!(read.len(), 1);
+            assert!(!push(&mailbox, 2));
+            assert_eq!(write(&mailbox), 0);
+            assert!(socket.written.lock().is_empty());
+        }
     }
 
     #[test]

@@ -169,6 +169,11 @@ impl Connection {
         self.mailbox.take_back()
     }
 
+    /// Lends nothing any more. To be called after [`Connection::take_back`].
+    pub fn drop_outlet(&self) {
+        self.mailbox.drop_outlet();
+    }
+
     /// Waits until the mailbox holds something, then moves all of it to the end of `into`, after the
     /// acknowledgements. Moves nothing if the outlet came back with something to be written. Cancel-safe. Waits for ever on a connection without subscriptions.
     pub async fn drain(&mut self, into: &mut Vec<Delivery>) {

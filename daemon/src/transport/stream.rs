@@ -344,6 +344,7 @@ impl<F: Format> OperationStream<F> {
     /// Says what is waiting, and goodbye.
     fn leave(&mut self, bytes: &mut Vec<u8>) {
         let mut waiting = Vec::new();
+        self.connection.drop_outlet();
         if self.connection.drain(&mut waiting).now_or_never().is_some() {
             self.frames(bytes, &waiting);
             mailbox::give_back(waiting);
