@@ -102,6 +102,31 @@ async fn read_until(socket: &mut TcpStream, received: &mut Vec<u8>, text: &str) 
     .await;
 }
 
+/// A WebSocket that is subscribed and acknowledged.
+async fn subscribed(mut raw: Raw, daemon: &Daemon) -> Raw {
+    let headers = [
+        "upgrade: websocket",
+        "connection: upgrade",
+        "sec-websocket-version: 13",
+        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+        "sec-websocket-protocol: graphql-transport-ws",
+    ];
+    raw.ask("GET /graphql", &daemon.address, &headers, "").await;
+    assert_eq!(raw.next_response().await.status, 101);
+    let extensions = json!({ "acknowledge": true });
+    for message in [
+        json!({ "type": "connection_init", "payload": { "token": alice() } }),
+        json!({ "type": "subscribe", "id": "1", "payload": { "query": NEWS, "extensions": extensions } }),
+    ] {
+        raw.write(&websocket_frame(0x81, message.to_string().as_bytes())).await;
+    }
+    // The acknowledgements of the connection and of the subscription.
+    for _ in 0..2 {
+        assert_eq!(raw.next_frame().await.unwrap().0, 1);
+    }
+    raw
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn chunks_stay_whole_however_little_a_socket_takes() {
     let database = Database::new().await;
@@ -137,28 +162,8 @@ async fn chunks_stay_whole_however_little_a_socket_takes() {
 async fn frames_stay_whole_among_pongs_however_little_a_socket_takes() {
     let database = Database::new().await;
     let daemon = Daemon::start(&database.conninfo()).await;
-    let mut raw = Raw::over(narrow(&daemon).await);
-    let headers = [
-        "upgrade: websocket",
-        "connection: upgrade",
-        "sec-websocket-version: 13",
-        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-        "sec-websocket-protocol: graphql-transport-ws",
-    ];
-    raw.ask("GET /graphql", &daemon.address, &headers, "").await;
-    assert_eq!(raw.next_response().await.status, 101);
-    let extensions = json!({ "acknowledge": true });
-    for message in [
-        json!({ "type": "connection_init", "payload": { "token": alice() } }),
-        json!({ "type": "subscribe", "id": "1", "payload": { "query": NEWS, "extensions": extensions } }),
-    ] {
-        raw.write(&websocket_frame(0x81, message.to_string().as_bytes())).await;
-    }
+    let mut raw = subscribed(Raw::over(narrow(&daemon).await), &daemon).await;
     let (mut results, mut pongs) = (Vec::new(), 0);
-    // The acknowledgements of the connection and of the subscription.
-    for _ in 0..2 {
-        assert_eq!(raw.next_frame().await.unwrap().0, 1);
-    }
     let first = warm_up(&daemon, &database).await;
     let (half, end) = (first + EVENTS, first + 2 * EVENTS);
     publish(&database, first..half).await;
@@ -186,4 +191,44 @@ async fn frames_stay_whole_among_pongs_however_little_a_socket_takes() {
     assert_eq!(numbers(&results), (0..end).collect::<Vec<_>>());
     assert!(pongs > 0);
     both_ways(&daemon).await;
+}
+
+/// Sockets that say something all the time.
+const TALKERS: usize = 8;
+
+/// Events of a transaction, and transactions.
+const BATCH: u64 = 20;
+const BATCHES: u64 = 150;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_that_is_woken_for_something_else_changes_no_order() {
+    let database = Database::new().await;
+    let daemon = Daemon::start(&database.conninfo()).await;
+    let mut talkers = Vec::new();
+    for _ in 0..TALKERS {
+        let mut raw = subscribed(Raw::connect(&daemon).await, &daemon).await;
+        talkers.push(tokio::spawn(async move {
+            let mut results = Vec::new();
+            while results.len() < (BATCH * BATCHES) as usize {
+                raw.write(&websocket_frame(0x89, b"?")).await;
+                if let (1, text) = raw.next_frame().await.expect("a frame") {
+                    let mut message: Value = serde_json::from_slice(&text).unwrap();
+                    results.push(message["payload"].take());
+                }
+            }
+            numbers(&results)
+        }));
+    }
+    let session = database.connect().await;
+    for batch in 0..BATCHES {
+        let (from, to) = (batch * BATCH, (batch + 1) * BATCH - 1);
+        session
+            .run(&format!(
+                "select publish_event('news', 'said', jsonb_build_object('n', n)) from generate_series({from}, {to}) n"
+            ))
+            .await;
+    }
+    for talker in talkers {
+        assert_eq!(talker.await.unwrap(), (0..BATCH * BATCHES).collect::<Vec<_>>());
+    }
 }
