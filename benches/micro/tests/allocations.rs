@@ -9,6 +9,7 @@ use allocation_counter::measure;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
+use tidings_daemon::event::Event;
 use tidings_daemon::graphql::request::Request;
 use tidings_daemon::hub::mailbox::{Delivery, SubscriptionId};
 use tidings_daemon::hub::outlet::Outlet;
@@ -88,6 +89,16 @@ impl Hall {
     }
 }
 
+/// Allocations of a turn with some events, once nothing grows any more: the ring of the last events, above all.
+fn allocations_of(mut turn: impl FnMut(Vec<Event>)) -> u64 {
+    let events = || -> Vec<_> { (0..EVENTS).map(|id| shop::inserted(id as i64, 0)).collect() };
+    for _ in 0..10_500 / EVENTS {
+        turn(events());
+    }
+    let events = events();
+    measure(|| turn(events)).count_total
+}
+
 /// Allocations on the way of events from the source into the frames of so many connections.
 fn allocations_up_to_frames(connections: usize) -> u64 {
     let hall = Hall::new();
@@ -97,7 +108,7 @@ fn allocations_up_to_frames(connections: usize) -> u64 {
         hall.subscribe(&mut connection, &shop::request(QUERY, Value::Null));
         all.push((connection, Vec::new(), Vec::new()));
     }
-    let mut turn = |events: Vec<_>| {
+    let turn = |events: Vec<Event>| {
         hall.runtime.block_on(async {
             for event in events {
                 hall.publisher.publish(event).await.unwrap();
@@ -114,13 +125,7 @@ fn allocations_up_to_frames(connections: usize) -> u64 {
             }
         });
     };
-    let events = || -> Vec<_> { (0..EVENTS).map(|id| shop::inserted(id as i64, 0)).collect() };
-    // Until nothing grows any more: the ring of the last events, above all.
-    for _ in 0..10_500 / EVENTS {
-        turn(events());
-    }
-    let events = events();
-    measure(|| turn(events)).count_total
+    allocations_of(turn)
 }
 
 #[test]
@@ -161,7 +166,7 @@ fn allocations_past_tasks(connections: usize) -> u64 {
         all.push((connection, sink));
     }
     let mut due = 0;
-    let mut turn = |events: Vec<_>| {
+    let turn = |events: Vec<Event>| {
         due += events.len();
         hall.runtime.block_on(async {
             for event in events {
@@ -172,12 +177,7 @@ fn allocations_past_tasks(connections: usize) -> u64 {
             }
         });
     };
-    let events = || -> Vec<_> { (0..EVENTS).map(|id| shop::inserted(id as i64, 0)).collect() };
-    for _ in 0..10_500 / EVENTS {
-        turn(events());
-    }
-    let events = events();
-    measure(|| turn(events)).count_total
+    allocations_of(turn)
 }
 
 #[test]

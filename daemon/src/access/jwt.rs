@@ -120,6 +120,8 @@ impl Verifier {
 fn validation(issuer: &Issuer, algorithm: JwtAlgorithm, leeway: Duration) -> Validation {
     let mut validation = Validation::new(library(algorithm));
     validation.leeway = leeway.as_secs();
+    // Not accepted "on or after" that moment (RFC 7519, section 4.1.4); the library would, for the rest of the second.
+    validation.reject_tokens_expiring_in_less_than = 1;
     validation.validate_nbf = true;
     let mut required = vec!["exp"];
     if !issuer.names.is_empty() {
@@ -235,6 +237,7 @@ mod tests {
         config.jwt.leeway = Duration::from_secs(30);
         assert!(check(&config, &json!({ "exp": now() - 20, "nbf": now() + 20 })).await.is_ok());
         assert!(check(&config, &json!({ "exp": now() - 40 })).await.is_err());
+        assert!(check(&config, &json!({ "exp": now() - 30 })).await.is_err(), "on that moment, it is over");
         assert!(check(&config, &json!({ "exp": now() + 60, "nbf": now() + 40 })).await.is_err());
     }
 

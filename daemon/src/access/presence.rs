@@ -71,8 +71,8 @@ impl Running {
     /// A document, in the place of one of the latest if it is the same: mostly it is.
     fn shared(&self, document: DocumentHash) -> Arc<DocumentHash> {
         const LATEST: usize = 16;
-        let mut latest = self.documents.values().rev().take(LATEST);
-        latest.find(|known| ***known == document).cloned().unwrap_or_else(|| Arc::new(document))
+        let known = self.documents.latest(LATEST).find(|known| ***known == document);
+        known.cloned().unwrap_or_else(|| Arc::new(document))
     }
 }
 

@@ -60,6 +60,9 @@ impl<V> BySubscription<V> {
         let at = self.find(subscription).ok()?;
         let value = self.entries[at].1.take()?;
         self.holes += 1;
+        while self.entries.pop_if(|(_, value)| value.is_none()).is_some() {
+            self.holes -= 1;
+        }
         if self.holes > self.entries.len() / 2 {
             self.entries.retain(|(_, value)| value.is_some());
             self.entries.shrink_to(2 * self.entries.len());
@@ -69,7 +72,7 @@ impl<V> BySubscription<V> {
     }
 
     /// All of them, by subscription.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (SubscriptionId, &V)> {
+    pub fn iter(&self) -> impl Iterator<Item = (SubscriptionId, &V)> {
         self.entries.iter().filter_map(|(subscription, value)| Some((*subscription, value.as_ref()?)))
     }
 
@@ -78,8 +81,13 @@ impl<V> BySubscription<V> {
         self.iter().map(|(subscription, _)| subscription)
     }
 
+    /// What the last few have, at most so many, the last first.
+    pub fn latest(&self, most: usize) -> impl Iterator<Item = &V> {
+        self.entries.iter().rev().take(most).filter_map(|(_, value)| value.as_ref())
+    }
+
     /// What they have.
-    pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
+    pub fn values(&self) -> impl Iterator<Item = &V> {
         self.iter().map(|(_, value)| value)
     }
 
@@ -116,6 +124,7 @@ mod tests {
                 assert_eq!(table.len(), model.len());
                 assert_eq!(table.get(subscription), model.get(&subscription));
                 assert!(table.entries.len() <= 2 * table.len() + 1, "{table:?}");
+                assert_eq!(table.latest(1).next(), model.last_key_value().map(|(_, value)| value));
             }
             let all: Vec<_> = model.iter().map(|(subscription, value)| (*subscription, value)).collect();
             assert_eq!(table.iter().collect::<Vec<_>>(), all);

@@ -13,6 +13,9 @@ const TURN: usize = 32;
 
 /// Writes what waits in mailboxes, on all threads of the runtime if it is much, and counts it.
 pub(super) async fn write(mut due: Vec<Arc<Mailbox>>, written: &Counter) {
+    if due.is_empty() {
+        return;
+    }
     let threads = Handle::current().metrics().num_workers();
     let share = due.len().div_ceil(threads).max(TURN);
     let mut others = Vec::new();

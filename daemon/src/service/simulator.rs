@@ -96,7 +96,14 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
             55..62 => nodes[which].write(),
             62..72 => {
                 let client = random.random_range(0..clients.len());
-                clients[client].read(random.random()).await;
+                let (lends, happens) = (random.random(), random.random());
+                let meanwhile = || {
+                    if happens {
+                        nodes[which].poll(3);
+                        nodes[which].write();
+                    }
+                };
+                clients[client].read(lends, meanwhile).await;
             }
             72..80 => {
                 let client = random.random_range(0..clients.len());
@@ -114,26 +121,7 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
             _ => yield_some(&mut random).await,
         }
     }
-    // Everything comes to rest.
-    database.lock().finish();
-    nodes.iter_mut().for_each(|node| node.poll(usize::MAX));
-    for client in &mut clients {
-        if !client.is_connected() {
-            client.come(&nodes[0], &mut random);
-        }
-    }
-    for _ in 0..200 {
-        for client in &mut clients {
-            client.read(random.random()).await;
-            if client.has_ended() {
-                client.come(&nodes[0], &mut random);
-            }
-        }
-        nodes.iter_mut().for_each(Node::write);
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
-    }
+    come_to_rest(&database, &mut nodes, &mut clients, &mut random).await;
     for client in &clients {
         client.reconcile(&database.lock());
         met.delivered += client.delivered();
@@ -148,6 +136,34 @@ async fn schedule(mut random: StdRng, met: &mut Met) {
         met.reads += table;
     }
     met.overflows += nodes.iter().map(Node::overflows).sum::<u64>();
+}
+
+/// Nothing happens any more, and everybody gets what there is for them.
+async fn come_to_rest(
+    database: &Mutex<Database>,
+    nodes: &mut [Node],
+    clients: &mut [Client],
+    random: &mut StdRng,
+) {
+    database.lock().finish();
+    nodes.iter_mut().for_each(|node| node.poll(usize::MAX));
+    for client in &mut *clients {
+        if !client.is_connected() {
+            client.come(&nodes[0], random);
+        }
+    }
+    for _ in 0..200 {
+        for client in &mut *clients {
+            client.read(random.random(), || ()).await;
+            if client.has_ended() {
+                client.come(&nodes[0], random);
+            }
+        }
+        nodes.iter_mut().for_each(Node::write);
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 async fn yield_some(random: &mut StdRng) {

@@ -86,10 +86,6 @@ impl Machine for LegacyWs {
         Some(message)
     }
 
-    fn result_type(&self) -> &'static str {
-        RESULT
-    }
-
     /// One object, not a list (L5): the first.
     fn error_message(&self, id: &str, errors: &[GraphQLError]) -> String {
         json!({ "id": id, "type": "error", "payload": errors.first() }).to_string()

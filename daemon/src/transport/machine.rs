@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::frame::{self, ResultHead};
+use super::frame;
 use super::operations::Operations;
 use crate::error::ClientError;
 use crate::graphql::error::GraphQLError;
@@ -94,9 +94,6 @@ pub trait Machine: Send {
         None
     }
 
-    /// The type of a message with a result.
-    fn result_type(&self) -> &'static str;
-
     /// The message that ends an operation with errors; there is at least one.
     fn error_message(&self, id: &str, errors: &[GraphQLError]) -> String;
 
@@ -127,9 +124,8 @@ pub trait Machine: Send {
     }
 
     /// Appends the messages of an operation that was executed at once: its result, then complete.
-    fn answered(&self, into: &mut Vec<u8>, id: &str, result: &[u8]) {
-        let id_as_json = json!(id).to_string();
-        frame::ws_whole(into, &ResultHead { id: &id_as_json, kind: self.result_type() }, result);
+    fn answered(&mut self, into: &mut Vec<u8>, id: &str, result: &[u8]) {
+        self.operations().running().answer(into, id, result);
         frame::ws_message(into, complete_message(id).as_bytes());
     }
 }

@@ -4,9 +4,9 @@
 //! name it.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
-use ahash::RandomState;
 use hashbrown::HashTable;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -53,12 +53,21 @@ impl Running {
         }
     }
 
-    /// The same for a complete result.
+    /// Appends the result of an operation that is over with it.
+    pub fn answer(&self, into: &mut Vec<u8>, id: &str, result: &[u8]) {
+        frame::ws_whole(into, &ResultHead { id: &as_json(id), kind: self.0.kind }, result);
+    }
+
+    /// The same as [`Running::result`] for a complete result.
     pub fn whole(&self, into: &mut Vec<u8>, subscription: SubscriptionId, result: &[u8]) {
         if let Some(id) = self.0.ids.lock().get(subscription) {
             frame::ws_whole(into, &ResultHead { id, kind: self.0.kind }, result);
         }
     }
+}
+
+fn as_json(id: &str) -> String {
+    json!(id).to_string()
 }
 
 impl Operations {
@@ -79,7 +88,7 @@ impl Operations {
     }
 
     fn find(&self, id: &str) -> Option<SubscriptionId> {
-        let id = json!(id).to_string();
+        let id = as_json(id);
         let ids = self.running.0.ids.lock();
         let has_it =
             |subscription: &SubscriptionId| ids.get(*subscription).is_some_and(|known| **known == *id);
@@ -119,7 +128,7 @@ impl Operations {
 
     /// The operation has become a subscription.
     pub fn subscribed(&mut self, id: &str, subscription: SubscriptionId) {
-        let id = json!(id).to_string().into_boxed_str();
+        let id = as_json(id).into_boxed_str();
         let Self { running, by_id, hasher, .. } = self;
         let hash = hasher.hash_one(&*id);
         let mut ids = running.0.ids.lock();

@@ -62,10 +62,6 @@ impl Machine for TransportWs {
         (None, Close::new(4403, "Forbidden")) // W2
     }
 
-    fn result_type(&self) -> &'static str {
-        RESULT
-    }
-
     /// Nothing follows it (W7); syntax and validation errors are such errors.
     fn error_message(&self, id: &str, errors: &[GraphQLError]) -> String {
         json!({ "id": id, "type": "error", "payload": errors }).to_string()

@@ -84,6 +84,19 @@ impl Raw {
         self.write(request.as_bytes()).await;
     }
 
+    /// Makes it a WebSocket for `graphql-transport-ws`, on which nothing was said yet.
+    pub async fn upgrade(&mut self, host: &str) {
+        let headers = [
+            "upgrade: websocket",
+            "connection: upgrade",
+            "sec-websocket-version: 13",
+            "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
+            "sec-websocket-protocol: graphql-transport-ws",
+        ];
+        self.ask("GET /graphql", host, &headers, "").await;
+        assert_eq!(self.next_response().await.status, 101);
+    }
+
     /// Everything received, once it contains a text.
     pub async fn until(&mut self, text: &str) -> String {
         within(&format!("{text:?}"), async {

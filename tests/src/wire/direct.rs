@@ -94,7 +94,7 @@ async fn read_until(socket: &mut TcpStream, received: &mut Vec<u8>, text: &str) 
         let mut chunk = 0;
         while !(received.ends_with(b"\n\n\r\n") && String::from_utf8_lossy(&received[chunk..]).contains(text))
         {
-            // Longer than a result: where the last begins has been read before, or is read now.
+            // Longer than a result: that with the text begins behind here.
             chunk = received.len().saturating_sub(40_000);
             assert_ne!(socket.read_buf(received).await.unwrap(), 0, "the stream ended");
         }
@@ -104,15 +104,7 @@ async fn read_until(socket: &mut TcpStream, received: &mut Vec<u8>, text: &str) 
 
 /// A WebSocket that is subscribed and acknowledged.
 async fn subscribed(mut raw: Raw, daemon: &Daemon) -> Raw {
-    let headers = [
-        "upgrade: websocket",
-        "connection: upgrade",
-        "sec-websocket-version: 13",
-        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-        "sec-websocket-protocol: graphql-transport-ws",
-    ];
-    raw.ask("GET /graphql", &daemon.address, &headers, "").await;
-    assert_eq!(raw.next_response().await.status, 101);
+    raw.upgrade(&daemon.address).await;
     let extensions = json!({ "acknowledge": true });
     for message in [
         json!({ "type": "connection_init", "payload": { "token": alice() } }),

@@ -20,15 +20,8 @@ fn last(opcode: u8, payload: &[u8]) -> Vec<u8> {
 
 /// A socket that is upgraded, and nothing more.
 async fn upgraded(daemon: &Daemon) -> Raw {
-    let headers = [
-        "upgrade: websocket",
-        "connection: upgrade",
-        "sec-websocket-version: 13",
-        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-        "sec-websocket-protocol: graphql-transport-ws",
-    ];
-    let mut raw = Raw::request(daemon, "GET /graphql", &headers, "").await;
-    assert_eq!(raw.next_response().await.status, 101);
+    let mut raw = Raw::connect(daemon).await;
+    raw.upgrade(&daemon.address).await;
     raw
 }
 

@@ -192,15 +192,7 @@ async fn the_documented_configuration_works_and_shows_operators_pages_to_nobody(
     let mut stream = client.request(Method::POST, "/graphql", &headers, &body(NEWS)).await;
     stream.until("id: ").await;
     let mut socket = Raw::over(connect("http/1.1").await);
-    let upgrade = [
-        "upgrade: websocket",
-        "connection: upgrade",
-        "sec-websocket-version: 13",
-        "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==",
-        "sec-websocket-protocol: graphql-transport-ws",
-    ];
-    socket.ask("GET /graphql", "localhost", &upgrade, "").await;
-    assert_eq!(socket.next_response().await.status, 101);
+    socket.upgrade("localhost").await;
     let init = json!({ "type": "connection_init", "payload": { "token": alice() } });
     socket.write(&text_frame(&init.to_string())).await;
     let (_, ack) = socket.next_frame().await.unwrap();

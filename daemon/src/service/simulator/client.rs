@@ -139,15 +139,21 @@ impl Client {
         true
     }
 
-    /// Reads what there is, and may lend its socket until it reads again.
-    pub(super) async fn read(&mut self, lends: bool) {
+    /// Reads what there is, and may lend its socket until it reads again. As its task does on two threads: between the look
+    /// into the mailbox and the moment when it has the socket back, something may happen.
+    pub(super) async fn read(&mut self, lends: bool, meanwhile: impl FnOnce()) {
         // Once more than what was ready: a reader that waits takes its turn.
         tokio::task::yield_now().await;
         let Some(stream) = &self.stream else { return };
+        let mut read = Vec::new();
+        let _ = stream.mailbox.drain(&mut read, lends).now_or_never();
+        meanwhile();
         let returned = stream.mailbox.take_back();
         let mut deliveries = stream.socket.go_on(&returned);
         self.written += deliveries.len();
         self.rests += usize::from(!returned.rest.is_empty());
+        deliveries.append(&mut read);
+        // All of it is written, and it waits for more.
         let _ = stream.mailbox.drain(&mut deliveries, lends).now_or_never();
         deliveries.into_iter().for_each(|delivery| self.take(delivery));
     }
